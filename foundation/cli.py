@@ -1,0 +1,65 @@
+"""`detfm`: a table of subcommands, each imported only when called, so that `detfm --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "simulate": ("foundation.simulate.command:COMMAND", "generate labelled jets with Pythia 8, written as ROOT"),
+    "ingest": ("foundation.store.ingest:COMMAND", "detector files -> store"),
+    "inspect": ("foundation.inspect:COMMAND", "what is inside a file, a store or a run"),
+    "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
+    "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
+    "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
+    "evaluate": ("finetune.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
+    "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
+    "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
+    "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
+    "report": ("foundation.report:COMMAND", "runs -> one HTML page"),
+    "quickstart": ("distill_to_fpga.quickstart:COMMAND", "the whole line on the shipped sample"),
+}
+
+
+def usage() -> str:
+    from foundation import __version__
+
+    lines = [f"detfm {__version__}: detector data -> foundation model -> trigger firmware", "", "usage: detfm COMMAND ..."]
+    lines += ["", *(f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items())]
+    return "\n".join([*lines, "", "`detfm COMMAND --help` explains a command; `--print_config` shows its settings."])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, 2 for an error of the user's, 130/143 when interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from foundation import __version__
+
+        print(__version__)
+        return 0
+    from foundation.errors import DetfmError, close_names
+
+    name, rest = argv[0], argv[1:]
+    try:
+        if name not in COMMANDS:
+            print(f"detfm: unknown command '{name}'; {close_names(name, COMMANDS)}", file=sys.stderr)
+            return 2
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        module, attribute = COMMANDS[name][0].split(":")
+        getattr(importlib.import_module(module), attribute)(name, rest)
+    except DetfmError as error:
+        print(f"detfm {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"detfm {name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,138 @@
+"""How a subcommand is declared: positional inputs and a few switches, plus one frozen dataclass of settings, `--cfg`.
+
+The dataclass is the only definition of the settings: the YAML preset, the `--cfg.x.y` overrides, `--help` and
+`--print_config` all follow from it, and unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from foundation.errors import ConfigError
+
+PRESET_FOLDERS = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "_presets")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        run: called with the parsed namespace: the attributes that `arguments` added and, if there is a config, `cfg`.
+        config: frozen dataclass of settings, or None.
+        arguments: adds positional arguments and switches to the parser.
+        description: one paragraph for `--help`; ends with an example.
+    """
+
+    run: Callable[[Any], Any]
+    config: type | None = None
+    arguments: Callable[[jsonargparse.ArgumentParser], None] = lambda parser: None
+    description: str = ""
+
+    def parser(self, name: str) -> jsonargparse.ArgumentParser:
+        parser = jsonargparse.ArgumentParser(prog=f"detfm {name}", description=self.description, exit_on_error=False)
+        self.arguments(parser)
+        self._add_config(parser)
+        return parser
+
+    def _add_config(self, parser: jsonargparse.ArgumentParser) -> None:
+        if self.config is not None:
+            parser.add_argument("--print_config", action="store_true", help="print the resolved settings and exit")
+            parser.add_argument("--cfg", type=self.config, default=self.config(), sub_configs=True, help="settings")
+
+    def __call__(self, name: str, argv: Sequence[str]) -> Any:
+        argv = [_expand_preset(a, previous) for previous, a in zip(["", *argv], argv)]
+        if self.config is not None and "--print_config" in argv:
+            return sys.stdout.write(to_yaml(self._config_only(name, argv)))
+        return self.run(_parse(self.parser(name), argv))
+
+    def _config_only(self, name: str, argv: Sequence[str]) -> Any:
+        """The settings alone, so that `--print_config` needs no positional argument."""
+        parser = jsonargparse.ArgumentParser(prog=f"detfm {name}", exit_on_error=False)
+        self._add_config(parser)
+        kept: list[str] = []
+        for position, word in enumerate(argv):
+            if word == "--cfg" or word.startswith(("--cfg.", "--cfg=")):
+                kept += [word] if "=" in word else list(argv[position : position + 2])
+        return _parse(parser, kept).cfg
+
+
+def _parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> Any:
+    try:
+        return parser.instantiate(parser.parse_args(list(argv)))
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        text = str(error).replace("Group 'cfg' does not accept option", "the settings have no key")
+        raise ConfigError(f"{text}\n  `{parser.prog} --help` lists what is accepted") from error
+
+
+def _expand_preset(word: str, previous: str) -> str:
+    """`--cfg l1jets/pretrain` names a shipped preset; a path is taken as it is."""
+    if previous == "--cfg":
+        return str(find_preset(word))
+    if word.startswith("--cfg="):
+        return f"--cfg={find_preset(word.removeprefix('--cfg='))}"
+    return word
+
+
+def find_preset(name: str | Path) -> Path:
+    """The file of a preset: an existing path, or a name below `configs/` with or without `.yaml`.
+
+    Raises:
+        ConfigError: nothing of that name exists; the message lists the shipped presets that are close.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    for folder in PRESET_FOLDERS:
+        for candidate in (folder / path, folder / f"{path}.yaml"):
+            if candidate.is_file():
+                return candidate
+    from foundation.errors import close_names
+
+    shipped = {str(p.relative_to(f).with_suffix("")) for f in PRESET_FOLDERS if f.is_dir() for p in f.rglob("*.yaml")}
+    raise ConfigError(f"no such file or preset: {name}; {close_names(str(name), shipped)}")
+
+
+def to_dict(config: Any) -> Any:
+    """A config as plain dicts, lists and scalars (what YAML and JSON can hold)."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, dict):
+        return {str(k): to_dict(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_dict(v) for v in config]
+    if isinstance(config, Path):
+        return str(config)
+    return config
+
+
+def to_yaml(config: Any) -> str:
+    """YAML of a config; feeding it back with `--cfg FILE` gives an equal config."""
+    import yaml
+
+    return yaml.safe_dump(to_dict(config), sort_keys=False, width=120)
+
+
+def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
+    """An instance of the dataclass `kind` from a preset name, a YAML file or a plain dict.
+
+    Raises:
+        ConfigError: unknown or ill-typed keys, named.
+    """
+    import yaml
+
+    values = source if isinstance(source, dict) else yaml.safe_load(find_preset(source).read_text()) or {}
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--cfg", type=kind, default=kind())
+    try:
+        return parser.instantiate(parser.parse_object({"cfg": values})).cfg
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        where = "" if isinstance(source, dict) else f"{find_preset(source)}: "
+        raise ConfigError(f"{where}{error}") from error
