@@ -1,0 +1,207 @@
+"""Run folders (contract 4): each stage writes one, the next stage takes it and needs nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation import __version__
+from foundation.command import load_config, to_yaml
+from foundation.errors import RunError
+from foundation.schema import DetectorSchema
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "awkward", "uproot", "grain", "hls4ml")
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        stage: which command wrote it: `ingest`, `pretrain`, `finetune`, `evaluate`, `distill`, `export`.
+    """
+
+    path: Path
+    stage: str
+
+    @staticmethod
+    def create(
+        path: str | Path,
+        stage: str,
+        *,
+        config: Any,
+        schema: DetectorSchema,
+        inputs: Mapping[str, str | Path] | None = None,
+        seeds: Mapping[str, int] | None = None,
+        overwrite: bool = False,
+    ) -> Run:
+        """A new folder with config.yaml, schema.yaml and provenance.json.
+
+        Args:
+            path: where; must not exist unless `overwrite`, which only ever replaces a run of the same stage.
+            stage: the command's name.
+            config: the fully resolved settings (a dataclass).
+            inputs: role -> folder or file that this stage consumes; recorded with checksums.
+            seeds: name -> seed.
+            overwrite: replace an existing run of the same stage.
+
+        Raises:
+            RunError: the folder exists and may not be replaced. Nothing is touched then.
+        """
+        path = Path(path)
+        make_room(path, stage, overwrite)
+        path.mkdir(parents=True)
+        (path / "config.yaml").write_text(to_yaml(config))
+        schema.save(path / "schema.yaml")
+        write_json(path / PROVENANCE, _provenance(path, stage, inputs or {}, seeds or {}))
+        return Run(path, stage)
+
+    @staticmethod
+    def open(path: str | Path, *stages: str) -> Run:
+        """An existing run of one of `stages` (of any stage if none is named).
+
+        Raises:
+            RunError: no such folder, no run folder, or a run of another stage; says which command makes the right one.
+        """
+        path = Path(path)
+        wanted = " or ".join(f"'{s}'" for s in stages) or "any"
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder; expected a run folder of stage {wanted}")
+        if not (path / PROVENANCE).is_file():
+            hint = f"`detfm {stages[0]} --help` makes one" if stages else "every detfm command writes one"
+            raise RunError(f"{path} is not a run folder (no {PROVENANCE}); expected stage {wanted}; {hint}")
+        stage = json.loads((path / PROVENANCE).read_text()).get("stage", "unknown")
+        if stages and stage not in stages:
+            raise RunError(f"{path} is a run of stage '{stage}'; expected {wanted}. `detfm {stages[0]} --help` makes one")
+        return Run(path, stage)
+
+    @property
+    def schema(self) -> DetectorSchema:
+        return DetectorSchema.load(self.path / "schema.yaml")
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return json.loads((self.path / PROVENANCE).read_text())
+
+    def config(self, kind: type) -> Any:
+        """The settings, as the dataclass they were written from."""
+        return load_config(kind, self.path / "config.yaml")
+
+    def input(self, role: str) -> Path:
+        """The path of an input recorded under `role`.
+
+        Raises:
+            RunError: no such role recorded, or the folder has moved (says how to name its new place).
+        """
+        recorded = self.provenance["inputs"].get(role)
+        if recorded is None:
+            raise RunError(f"{self.path} records no input '{role}'; it has {sorted(self.provenance['inputs'])}")
+        found = next((p for p in (self.path / recorded["relative"], Path(recorded["path"])) if p.exists()), None)
+        if found is None:
+            raise RunError(f"{self.path} was made from {recorded['path']}, which is gone; give --{role} its new place")
+        return found
+
+    def write(self, name: str, value: Any) -> None:
+        """Writes a small JSON file (metrics, results) into the folder."""
+        write_json(self.path / name, value)
+
+    def read(self, name: str) -> Any:
+        """Reads a JSON file of the folder.
+
+        Raises:
+            RunError: the file is not there (the stage did not finish).
+        """
+        if not (self.path / name).is_file():
+            raise RunError(f"{self.path} has no {name}: stage '{self.stage}' did not finish; run it again with --resume")
+        return json.loads((self.path / name).read_text())
+
+
+def make_room(path: Path, stage: str, overwrite: bool) -> None:
+    """Checks that `path` may be written; removes a run of the same stage if `overwrite`.
+
+    Raises:
+        RunError: something is there that may not be replaced. Nothing is touched then.
+    """
+    if not path.exists():
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+        return
+    if not overwrite:
+        raise RunError(f"{path} exists; choose another --out, or --overwrite to replace it")
+    Run.open(path, stage)
+    shutil.rmtree(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic write of indented JSON."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of its manifest.json or provenance.json (which hold the files' own)."""
+    if path.is_file():
+        return sha256(path)
+    for name in ("manifest.json", PROVENANCE):
+        if (path / name).is_file():
+            return sha256(path / name)
+    raise RunError(f"{path} is neither a file nor a folder with a manifest.json or {PROVENANCE}")
+
+
+def _provenance(folder: Path, stage: str, inputs: Mapping[str, str | Path], seeds: Mapping[str, int]) -> dict[str, Any]:
+    recorded = {}
+    for role, given in inputs.items():
+        path = Path(given).resolve()
+        relative = os.path.relpath(path, folder.resolve())
+        recorded[role] = {"path": str(path), "relative": relative, "sha256": checksum(path)}
+    return {
+        "stage": stage,
+        "detfm": __version__,
+        "command": shlex.join(sys.argv),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "packages": _versions(PACKAGES),
+        "git_commit": _git_commit(),
+        "seeds": dict(seeds),
+        "inputs": recorded,
+    }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
