@@ -1,0 +1,375 @@
+"""The operations of a fixed-point graph, and the exact type of what each yields.
+
+Intervals are propagated in unbounded integers over the actual constants, so no exact operation can overflow; only
+`Quantize` loses anything. Shapes are without the batch axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int
+
+from distill_to_fpga.graph.types import (
+    FixedType,
+    GraphError,
+    Ints,
+    Wire,
+    bit_length,
+    check_width,
+    frozen,
+    ints,
+    objects,
+)
+
+IntArray = Int[np.ndarray, "..."]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """Base of every operation. `kind` is its name in JSON; `arity` the number of inputs, None for any."""
+
+    kind: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        """The wire it yields.
+
+        Raises:
+            GraphError: shapes do not fit, or the result needs more than 62 bits.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Op):
+    """Integers as the detector sends them (fraction 0), with each feature's own width and sign."""
+
+    shape: tuple[int, ...]
+    signed: IntArray
+    bits: IntArray
+    kind: ClassVar[str] = "input"
+    arity: ClassVar[int | None] = 0
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        kind = FixedType(self.signed, self.bits, 0)
+        return typed(name, self.shape, kind, kind.low, kind.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Op):
+    """`(x - offset * LSB) * 2**shift`: input scaling. The shift only moves the binary point: free in hardware."""
+
+    offset: IntArray
+    shift: IntArray
+    kind: ClassVar[str] = "scale"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        offset = objects(per_element(name, self.offset, x.shape))
+        shift = per_element(name, self.shift, x.shape)
+        return Wire.of_interval(name, objects(x.low) - offset, objects(x.high) - offset, x.fraction - shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Op):
+    """`x * 2**shift`, by moving the binary point: free in hardware."""
+
+    shift: IntArray
+    kind: ClassVar[str] = "shift"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        return Wire.of_interval(name, x.low, x.high, x.fraction - per_element(name, self.shift, x.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantize(Op):
+    """To a given type, by that type's rounding and overflow modes: the one operation that loses anything."""
+
+    type: FixedType
+    kind: ClassVar[str] = "quantize"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        drop = x.fraction - per_element(name, self.type.fraction, x.shape)
+        round_up = self.type.rounding == "half_up"
+        low, high = (rounded_objects(objects(end), drop, round_up) for end in (x.low, x.high))
+        check_width(name, 1 + bit_length(np.maximum(abs(low), abs(high))))
+        low, high = low.astype(np.int64), high.astype(np.int64)
+        bottom, top = self.type.low, self.type.high
+        if self.type.overflow == "saturate":
+            low, high = np.clip(low, bottom, top), np.clip(high, bottom, top)
+        else:
+            fits = (low >= bottom) & (high <= top)
+            low, high = np.where(fits, low, bottom), np.where(fits, high, top)
+        return typed(name, x.shape, self.type, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Op):
+    """`x @ weight + bias` on the last axis, shared by all leading positions (tokens).
+
+    `weight[in, out]` is in units of `2**-weight_fraction` and `bias[out]` of `2**-bias_fraction`; each fraction may
+    vary from constant to constant.
+    """
+
+    weight: IntArray
+    weight_fraction: IntArray
+    bias: IntArray
+    bias_fraction: IntArray
+    kind: ClassVar[str] = "dense"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        channels, outputs = self.weight.shape
+        if not x.shape or x.shape[-1] != channels:
+            raise GraphError(f"dense '{name}': the weight has {channels} inputs, '{x.name}' has shape {x.shape}")
+        align, matrix, bias, fraction = self.aligned(x)
+        low, high = objects(x.low) << objects(align), objects(x.high) << objects(align)
+        positive, negative = np.maximum(matrix, 0), np.minimum(matrix, 0)
+        least = low @ positive + high @ negative + bias
+        most = high @ positive + low @ negative + bias
+        return Wire.of_interval(name, least, most, np.broadcast_to(fraction, (*x.shape[:-1], outputs)))
+
+    def aligned(self, x: Wire) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The same product in integers: `(x << align) @ matrix + bias`, in units of `2**-fraction[out]`.
+
+        `align` has the shape of `x`; `matrix` and `bias` hold Python integers; `fraction` is the least that keeps
+        every term of its output exact.
+        """
+        weight, weight_fraction = lowest_terms(self.weight, self.weight_fraction)
+        bias, bias_fraction = lowest_terms(self.bias, self.bias_fraction)
+        channel_fraction = x.fraction.reshape(-1, x.shape[-1]).max(0)
+        align = channel_fraction - x.fraction
+        term_fraction = channel_fraction[:, None] + weight_fraction
+        finest = np.where(weight != 0, term_fraction, np.iinfo(np.int64).min).max(0)
+        finest = np.maximum(finest, np.where(bias != 0, bias_fraction, np.iinfo(np.int64).min))
+        fraction = np.where((weight != 0).any(0) | (bias != 0), finest, 0)
+        matrix = objects(weight) << objects(np.where(weight != 0, fraction - term_fraction, 0))
+        bias = objects(bias) << objects(np.where(bias != 0, fraction - bias_fraction, 0))
+        return align, matrix, bias, fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Op):
+    """`max(x, 0)`."""
+
+    kind: ClassVar[str] = "relu"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        return Wire.of_interval(name, np.maximum(x.low, 0), np.maximum(x.high, 0), x.fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Op):
+    """Elementwise on two wires of one shape."""
+
+    arity: ClassVar[int | None] = 2
+
+    def pair(self, name: str, *inputs: Wire) -> tuple[Wire, Wire]:
+        a, b = inputs
+        if a.shape != b.shape:
+            raise GraphError(f"{self.kind} '{name}': '{a.name}' has shape {a.shape}, '{b.name}' has {b.shape}")
+        return a, b
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Binary):
+    """`a + b`."""
+
+    kind: ClassVar[str] = "add"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (a_low, a_high), (b_low, b_high), fraction = common_fraction(*self.pair(name, *inputs))
+        return Wire.of_interval(name, a_low + b_low, a_high + b_high, fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Sub(Binary):
+    """`a - b`."""
+
+    kind: ClassVar[str] = "sub"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (a_low, a_high), (b_low, b_high), fraction = common_fraction(*self.pair(name, *inputs))
+        return Wire.of_interval(name, a_low - b_high, a_high - b_low, fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Mul(Binary):
+    """`a * b`; a wire times itself is a square, never negative."""
+
+    kind: ClassVar[str] = "mul"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        a, b = self.pair(name, *inputs)
+        corners = [objects(s) * objects(t) for s in (a.low, a.high) for t in (b.low, b.high)]
+        low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+        if a.name == b.name:
+            low = np.where((a.low <= 0) & (a.high >= 0), 0, np.minimum(corners[0], corners[3]))
+        return Wire.of_interval(name, low, high, a.fraction + b.fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Op):
+    """Sum over one axis: over the tokens, say."""
+
+    axis: int
+    kind: ClassVar[str] = "sum"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        low, high, fraction = along_axis(name, self.axis, *inputs)
+        return Wire.of_interval(name, low.sum(self.axis), high.sum(self.axis), fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Max(Op):
+    """Largest over one axis."""
+
+    axis: int
+    kind: ClassVar[str] = "max"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        low, high, fraction = along_axis(name, self.axis, *inputs)
+        return Wire.of_interval(name, low.max(self.axis), high.max(self.axis), fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Argmax(Op):
+    """Index of the largest element of the last axis; the first of equals."""
+
+    kind: ClassVar[str] = "argmax"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        low, _, _ = along_axis(name, -1, *inputs)
+        nothing = np.zeros(low.shape[:-1], dtype=object)
+        return Wire.of_interval(name, nothing, nothing + (low.shape[-1] - 1), np.zeros(low.shape[:-1], np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Op):
+    """The same elements in the same order under another shape."""
+
+    shape: tuple[int, ...]
+    kind: ClassVar[str] = "reshape"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        if np.prod(self.shape, dtype=np.int64) != x.size:
+            raise GraphError(f"reshape '{name}': '{x.name}' has shape {x.shape}, which does not fill {self.shape}")
+        return rearranged(name, [x], lambda arrays: arrays[0].reshape(self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Op):
+    """Wires side by side along one axis."""
+
+    axis: int
+    kind: ClassVar[str] = "concat"
+    arity: ClassVar[int | None] = None
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        try:
+            return rearranged(name, list(inputs), lambda arrays: np.concatenate(arrays, self.axis))
+        except ValueError as error:
+            raise GraphError(f"concat '{name}' of shapes {[x.shape for x in inputs]}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Op):
+    """Elements `start, start + step, ... < stop` of one axis."""
+
+    axis: int
+    start: int
+    stop: int
+    step: int
+    kind: ClassVar[str] = "slice"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        check_axis(name, self.axis, x)
+        if not (0 <= self.start < self.stop <= x.shape[self.axis] and self.step > 0):
+            raise GraphError(f"slice '{name}': [{self.start}:{self.stop}:{self.step}] is not within {x.shape}")
+        return rearranged(name, [x], lambda arrays: self.take(arrays[0]))
+
+    def take(self, values: np.ndarray, leading: int = 0) -> np.ndarray:
+        """Apply to an array that has `leading` batch axes before those of the wire."""
+        index = [slice(None)] * values.ndim
+        axis = self.axis + leading if self.axis >= 0 else values.ndim + self.axis
+        index[axis] = slice(self.start, self.stop, self.step)
+        return values[tuple(index)]
+
+
+OPS: dict[str, type[Op]] = {
+    op.kind: op
+    for op in (Input, Scale, Shift, Quantize, Dense, Relu, Add, Sub, Mul, Sum, Max, Argmax, Reshape, Concat, Slice)
+}
+
+
+def typed(name: str, shape: tuple[int, ...], kind: FixedType, low: np.ndarray, high: np.ndarray) -> Wire:
+    """A wire whose type is declared and not derived from its interval."""
+    try:
+        bounds = [frozen(np.broadcast_to(end, shape).astype(np.int64)) for end in (low, high)]
+        np.broadcast_to(0, np.broadcast_shapes(kind.shape, shape)).reshape(shape)
+    except ValueError as error:
+        raise GraphError(f"wire '{name}' of shape {shape} cannot have a type of shape {kind.shape}") from error
+    return Wire(name, shape, kind, *bounds)
+
+
+def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(ints(values), shape)
+    except ValueError as error:
+        raise GraphError(f"'{name}': constants of shape {np.shape(values)} do not fit a wire of {shape}") from error
+
+
+def rounded_objects(values: np.ndarray, drop: np.ndarray, round_up: bool) -> np.ndarray:
+    """`values * 2**-drop` as Python integers, rounded down or to nearest with ties upwards."""
+    right = objects(np.maximum(drop, 0))
+    half = np.where(right > 0, objects(np.ones_like(drop)) << np.maximum(right - 1, 0), 0) if round_up else 0
+    return ((values << objects(np.maximum(-drop, 0))) + half) >> right
+
+
+def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.ndarray]:
+    """The same numbers with odd integers: trailing zero bits move into the fraction."""
+    lowest = values & -values
+    zeros = np.where(values != 0, np.asarray(bit_length(lowest), dtype=np.int64) - 1, 0)
+    return values >> zeros, np.broadcast_to(fraction, values.shape) - zeros
+
+
+def common_fraction(*wires: Wire) -> tuple:
+    """`(low, high)` of each wire in units of the finest LSB among them, and that fraction; per element."""
+    fraction = np.maximum.reduce([wire.fraction for wire in wires])
+    pairs = []
+    for wire in wires:
+        align = objects(fraction - wire.fraction)
+        pairs.append((objects(wire.low) << align, objects(wire.high) << align))
+    return *pairs, fraction
+
+
+def along_axis(name: str, axis: int, x: Wire) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`low` and `high` in units of the finest LSB along `axis`, and the fraction with that axis removed."""
+    check_axis(name, axis, x)
+    fraction = x.fraction.max(axis)
+    align = objects(np.expand_dims(fraction, axis) - x.fraction)
+    return objects(x.low) << align, objects(x.high) << align, fraction
+
+
+def check_axis(name: str, axis: int, x: Wire) -> None:
+    if not -len(x.shape) <= axis < len(x.shape):
+        raise GraphError(f"'{name}': '{x.name}' has shape {x.shape}, and so no axis {axis}")
+
+
+def rearranged(name: str, wires: list[Wire], move) -> Wire:
+    """The wire whose elements are those of `wires` in another order."""
+
+    def moved(part: str) -> np.ndarray:
+        return move([np.broadcast_to(getattr(wire, part), wire.shape) for wire in wires])
+
+    low = frozen(np.array(moved("low")))
+    kind = FixedType(moved("signed"), moved("bits"), moved("fraction"))
+    return Wire(name, low.shape, kind, low, frozen(np.array(moved("high"))))

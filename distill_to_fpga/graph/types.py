@@ -1,0 +1,191 @@
+"""Fixed-point types of wires: which integers an element may hold, and what one unit of them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from foundation.errors import DetfmError
+
+Rounding = Literal["truncate", "half_up"]
+Overflow = Literal["saturate", "wrap"]
+Ints = int | np.integer | Sequence[Any] | np.ndarray
+
+MAX_BITS = 62  # every wire, and every value before a quantizer's overflow step, must be exact in int64 with a bit to spare
+
+
+class GraphError(DetfmError):
+    """A fixed-point graph is malformed, or one of its wires cannot be held exactly."""
+
+
+def ints(values: Ints) -> Int[np.ndarray, "..."]:
+    """Read-only int64 copy.
+
+    Raises:
+        GraphError: a value is not an integer.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iub":
+        raise GraphError(f"expected integers, got an array of {array.dtype}")
+    return frozen(array.astype(np.int64))
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
+def compressed(values: np.ndarray) -> np.ndarray:
+    """The smallest array that broadcasts back to `values`: one scalar if all are equal, one row if all rows are."""
+    for axis in range(values.ndim):
+        first = values.take([0], axis)
+        if (values == first).all():
+            values = first
+    while values.ndim and values.shape[0] == 1:
+        values = values[0]
+    return frozen(np.array(values))
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class FixedType:
+    """Numbers `integer * 2**-fraction`, with `integer` of `bits` bits; every field may vary from element to element.
+
+    Attributes:
+        signed: two's complement; the sign bit is one of `bits`.
+        bits: width in bits. 0 means that the element is the constant zero (pruned).
+        fraction: binary places; may be negative (LSB above 1) or exceed `bits` (all values below 1).
+        rounding: what a quantizer to this type does below the LSB: towards minus infinity, or to nearest with ties
+            upwards (AP_TRN, AP_RND).
+        overflow: what it does beyond the range: clip, or drop the upper bits (AP_SAT, AP_WRAP).
+    """
+
+    signed: Bool[np.ndarray, "..."]
+    bits: Int[np.ndarray, "..."]
+    fraction: Int[np.ndarray, "..."]
+    rounding: Rounding
+    overflow: Overflow
+
+    def __init__(
+        self,
+        signed: Ints,
+        bits: Ints,
+        fraction: Ints,
+        rounding: Rounding = "truncate",
+        overflow: Overflow = "saturate",
+    ):
+        if rounding not in ("truncate", "half_up") or overflow not in ("saturate", "wrap"):
+            raise GraphError(f"no such quantizer: rounding {rounding!r}, overflow {overflow!r}")
+        bits, fraction = compressed(ints(bits)), compressed(ints(fraction))
+        if bits.min() < 0 or bits.max() > MAX_BITS:
+            raise GraphError(f"bits must be 0 to {MAX_BITS}, got {bits.min()} to {bits.max()}")
+        values = {"signed": compressed(np.array(signed, dtype=bool)), "bits": bits, "fraction": fraction}
+        for name, value in {**values, "rounding": rounding, "overflow": overflow}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def integer_bits(self) -> Int[np.ndarray, "..."]:
+        """Bits above the binary point, the sign bit among them: the `I` of `ap_fixed<W, I>`."""
+        return self.bits - self.fraction
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The smallest shape that holds all of its fields."""
+        return np.broadcast_shapes(self.signed.shape, self.bits.shape, self.fraction.shape)
+
+    @property
+    def low(self) -> Int[np.ndarray, "..."]:
+        """Smallest integer of each element."""
+        return np.where(self.signed & (self.bits > 0), -(1 << np.maximum(self.bits - 1, 0)), 0)
+
+    @property
+    def high(self) -> Int[np.ndarray, "..."]:
+        """Largest integer of each element."""
+        magnitude = np.maximum(self.bits - self.signed, 0)
+        return (np.int64(1) << magnitude) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        data = {"signed": self.signed.astype(int).tolist(), "bits": self.bits.tolist()}
+        return {**data, "fraction": self.fraction.tolist(), "rounding": self.rounding, "overflow": self.overflow}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedType) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(str(self.to_dict()))
+
+    def __str__(self) -> str:
+        def span(values: np.ndarray) -> str:
+            return str(values.min()) if values.min() == values.max() else f"{values.min()}..{values.max()}"
+
+        sign = {(True, True): "", (False, False): "u"}.get((bool(self.signed.min()), bool(self.signed.max())), "(u)")
+        return f"{sign}fixed<{span(self.bits)} bits, {span(self.fraction)} fraction>"
+
+
+bit_length = np.frompyfunc(lambda value: int(value).bit_length(), 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Wire:
+    """A tensor of fixed-point numbers in the graph.
+
+    Attributes:
+        name: unique in the graph; a C++ identifier.
+        shape: without the batch axis; row-major in hardware.
+        type: per element, broadcastable to `shape`.
+        low, high: the integers it can really take, in units of its own LSB; within the type's range, often tighter.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: FixedType
+    low: Int[np.ndarray, "..."]
+    high: Int[np.ndarray, "..."]
+
+    @property
+    def signed(self) -> Bool[np.ndarray, "..."]:
+        return np.broadcast_to(self.type.signed, self.shape)
+
+    @property
+    def bits(self) -> Int[np.ndarray, "..."]:
+        return np.broadcast_to(self.type.bits, self.shape)
+
+    @property
+    def fraction(self) -> Int[np.ndarray, "..."]:
+        return np.broadcast_to(self.type.fraction, self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @classmethod
+    def of_interval(cls, name: str, low: np.ndarray, high: np.ndarray, fraction: np.ndarray) -> Wire:
+        """The narrowest wire that holds every integer of [low, high] at `fraction`; arrays of Python integers.
+
+        Raises:
+            GraphError: an element needs more than 62 bits.
+        """
+        low, high = np.asarray(low, dtype=object), np.asarray(high, dtype=object)
+        signed = np.asarray(low < 0, dtype=bool)
+        width = np.maximum(bit_length(np.maximum(high, 0)), bit_length(np.where(signed, -low - 1, 0)))
+        bits = np.asarray(width, dtype=np.int64) + signed
+        check_width(name, bits)
+        kind = FixedType(signed, bits, np.where(bits > 0, fraction, 0))
+        return cls(name, low.shape, kind, frozen(low.astype(np.int64)), frozen(high.astype(np.int64)))
+
+
+def check_width(name: str, bits: np.ndarray) -> None:
+    if np.max(bits) > MAX_BITS:
+        where = np.unravel_index(int(np.argmax(bits)), np.shape(bits))
+        raise GraphError(
+            f"wire '{name}' needs {np.max(bits)} bits at element {[int(i) for i in where]}; {MAX_BITS} is the limit of "
+            "exact evaluation: quantize before it"
+        )
+
+
+def objects(values: np.ndarray) -> np.ndarray:
+    """The same integers as Python's unbounded ones."""
+    return np.asarray(values).astype(object)
