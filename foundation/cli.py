@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DetfmError as error:
         print(f"detfm {name}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"detfm {name}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"detfm {name}: {stopped or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(stopped, "number", 2)
     return 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation import __version__
-from foundation.command import load_config, to_yaml
+from foundation.command import load_config, to_dict, to_yaml
 from foundation.errors import RunError
 from foundation.schema import DetectorSchema
 
@@ -86,7 +86,9 @@ class Run:
             raise RunError(f"{path} is not a run folder (no {PROVENANCE}); expected stage {wanted}; {hint}")
         stage = json.loads((path / PROVENANCE).read_text()).get("stage", "unknown")
         if stages and stage not in stages:
-            raise RunError(f"{path} is a run of stage '{stage}'; expected {wanted}. `detfm {stages[0]} --help` makes one")
+            raise RunError(
+                f"{path} is a run of stage '{stage}'; expected {wanted}. `detfm {stages[0]} --help` makes one"
+            )
         return Run(path, stage)
 
     @property
@@ -126,8 +128,37 @@ class Run:
             RunError: the file is not there (the stage did not finish).
         """
         if not (self.path / name).is_file():
-            raise RunError(f"{self.path} has no {name}: stage '{self.stage}' did not finish; run it again with --resume")
+            raise RunError(
+                f"{self.path} has no {name}: stage '{self.stage}' did not finish; run it again with --resume"
+            )
         return json.loads((self.path / name).read_text())
+
+
+def continue_or_create(path: str | Path, stage: str, *, config: Any, resume: bool, **rest: Any) -> Run:
+    """`Run.create`, or with `resume` the run at `path` if there is one, which must have been made with equal settings.
+
+    Raises:
+        RunError: as `Run.create`, or the settings differ; names the keys.
+    """
+    if not resume or not Path(path).exists():
+        return Run.create(path, stage, config=config, **rest)
+    run = Run.open(path, stage)
+    before, now = flatten(to_dict(run.config(type(config)))), flatten(to_dict(config))
+    different = [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]
+    if different:
+        raise RunError(
+            f"{path} was started with other settings; resume it with the same ones:\n  " + "\n  ".join(different)
+        )
+    return run
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def make_room(path: Path, stage: str, overwrite: bool) -> None:

@@ -163,6 +163,9 @@ class DetectorSchema:
     def to_dict(self) -> dict:
         return to_dict(self)
 
+    def __hash__(self) -> int:  # a static part of a model's graph, so that jit can key on it
+        return hash(to_yaml(self))
+
     def columns(self) -> list[str]:
         """Every file column that some expression names, sorted."""
         return sorted({name for text in self._expressions().values() for name in Expression(text).names})

@@ -1,1 +1,1 @@
-
+"""detfm.pretrain: an embedding learnt without labels."""

@@ -1,0 +1,16 @@
+"""Networks: the encoder, its building blocks, heads."""
+
+from foundation.models.encoder import Encoded, Encoder, EncoderConfig
+from foundation.models.heads import Head, HeadConfig
+from foundation.models.saved import count_parameters, load_encoder, save_encoder
+
+__all__ = [
+    "Encoded",
+    "Encoder",
+    "EncoderConfig",
+    "Head",
+    "HeadConfig",
+    "count_parameters",
+    "load_encoder",
+    "save_encoder",
+]

@@ -1,0 +1,196 @@
+"""The encoder (contract 3): `encoder(batch) -> Encoded(tokens, pooled)`.
+
+A pre-norm transformer over the tokens of all modalities and one summary token, which carries the example-level
+features. Raw physical values come in; transforms and standardisation are part of the network, their statistics part of
+its checkpoint. Axes: B batch, N tokens (all modalities, concatenated), D width, F features, H heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from foundation.batch import TokenBatch, Tokens
+from foundation.errors import ConfigError, SchemaError
+from foundation.models.layers import Block, PairBias
+from foundation.physics import pair_features
+from foundation.schema import DetectorSchema, Feature, Modality
+from foundation.transforms import transform
+
+PAIR_FEATURES = 4
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The backbone.
+
+    Attributes:
+        width: of a token's embedding.
+        layers: transformer blocks.
+        heads: attention heads; divides width.
+        hidden: width of the feed-forward layers, as a multiple of `width`.
+        pair_features: bias the attention with ln deltaR, ln kT, ln z, ln m^2 of each pair of tokens.
+        pair_width: hidden width of the network behind that bias.
+        dropout: rate, in training only.
+        precision: of the arithmetic; parameters stay float32.
+    """
+
+    width: int = 64
+    layers: int = 3
+    heads: int = 4
+    hidden: int = 3
+    pair_features: bool = False
+    pair_width: int = 16
+    dropout: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Statistics(nnx.Variable):
+    """Means and deviations of the transformed features: saved with the parameters, never trained."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder makes of a batch.
+
+    Attributes:
+        tokens: one vector per token, modalities concatenated in schema order.
+        pooled: one vector per example: the embedding.
+        mask: true for real tokens.
+    """
+
+    tokens: Float[Array, "B N D"]
+    pooled: Float[Array, "B D"]
+    mask: Bool[Array, "B N"]
+
+
+class FeatureInput(nnx.Module):
+    """Raw values -> transformed and standardised values, by the schema."""
+
+    def __init__(self, features: dict[str, Feature], mean: np.ndarray, std: np.ndarray):
+        self.transforms = tuple(f.transform for f in features.values())
+        self.mean = Statistics(jnp.asarray(mean, jnp.float32))
+        self.std = Statistics(jnp.asarray(std, jnp.float32))
+
+    def __call__(self, values: Float[Array, "... F"]) -> Float[Array, "... F"]:
+        columns = [transform(kind, values[..., i], jnp) for i, kind in enumerate(self.transforms)]
+        standard = (jnp.stack(columns, -1) - self.mean[...]) / self.std[...]
+        return jnp.clip(standard, -10.0, 10.0)  # one broken reading must not drown the rest
+
+
+class Encoder(nnx.Module):
+    """Transformer encoder over every modality of a schema.
+
+    Args:
+        schema: names the modalities, features and coordinates.
+        statistics: modality name (and `globals`) -> (mean[F], std[F]) of the transformed features.
+        config: sizes.
+        rngs: for the initial parameters.
+
+    Raises:
+        ConfigError: impossible sizes, or pair features asked of a schema without pt, eta, phi.
+    """
+
+    def __init__(
+        self,
+        schema: DetectorSchema,
+        statistics: dict[str, tuple[np.ndarray, np.ndarray]],
+        config: EncoderConfig,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        if config.width % config.heads:
+            raise ConfigError(f"encoder width {config.width} is not a multiple of its {config.heads} heads")
+        dtype = jnp.dtype(config.precision)
+        self.config, self.schema, self.dtype = config, schema, dtype
+        self.names = tuple(schema.modalities)
+        self.coordinates = tuple(_coordinates(m) for m in schema.modalities.values())
+        if config.pair_features and not any(self.coordinates):
+            raise ConfigError(f"encoder.pair_features needs pt, eta and phi; no modality of '{schema.name}' has them")
+        self.inputs = nnx.Dict({n: FeatureInput(m.features, *statistics[n]) for n, m in schema.modalities.items()})
+        self.embed = nnx.Dict(
+            {n: nnx.Linear(len(m.features), config.width, dtype=dtype, rngs=rngs) for n, m in schema.modalities.items()}
+        )
+        self.global_input = FeatureInput(schema.globals, *statistics["globals"]) if schema.globals else None
+        self.global_embed = nnx.Linear(max(len(schema.globals), 1), config.width, dtype=dtype, rngs=rngs)
+        hidden = config.hidden * config.width
+        self.blocks = nnx.List(
+            [
+                Block(config.width, config.heads, hidden, dropout=config.dropout, dtype=dtype, rngs=rngs)
+                for _ in range(config.layers)
+            ]
+        )
+        self.pairs = (
+            PairBias(PAIR_FEATURES, config.heads, config.pair_width, dtype=dtype, rngs=rngs)
+            if (config.pair_features)
+            else None
+        )
+        self.norm = nnx.LayerNorm(config.width, rngs=rngs)
+
+    def standardize(self, batch: TokenBatch) -> dict[str, Float[Array, "B N F"]]:
+        """The network's own view of the raw values, per modality (the targets of masked modelling)."""
+        return {n: self.inputs[n](batch.modalities[n].values) for n in self.names}
+
+    def __call__(self, batch: TokenBatch, key: Array | None = None) -> Encoded:
+        """Embeds a batch. `key` turns drop-out on.
+
+        Raises:
+            SchemaError: the batch lacks a modality of this encoder's schema.
+        """
+        for name in self.names:
+            if name not in batch.modalities:
+                raise SchemaError(f"the encoder needs modality '{name}'; the batch has {list(batch.modalities)}")
+        standard = self.standardize(batch)
+        embedded = [self.embed[name](standard[name].astype(self.dtype)) for name in self.names]
+        summary_B1D = self.global_embed(self._globals(batch).astype(self.dtype))[:, None]
+        mask_BN = jnp.concatenate([batch.modalities[name].mask for name in self.names], axis=1)
+        x_BND = jnp.concatenate([summary_B1D, *embedded], axis=1)
+        seen_BN = jnp.concatenate([jnp.ones_like(mask_BN[:, :1]), mask_BN], axis=1)
+        bias_BHNN = self._pair_bias(batch)
+        for i, block in enumerate(self.blocks):
+            x_BND = block(x_BND, seen_BN, bias_BHNN, None if key is None else jax.random.fold_in(key, i))
+        x_BND = self.norm(x_BND.astype(jnp.float32))
+        tokens_BND = jnp.where(mask_BN[..., None], x_BND[:, 1:], 0.0)
+        count_B1 = jnp.maximum(mask_BN.sum(axis=1, keepdims=True), 1)
+        return Encoded(tokens_BND, x_BND[:, 0] + tokens_BND.sum(axis=1) / count_B1, mask_BN)
+
+    def _globals(self, batch: TokenBatch) -> Float[Array, "B G"]:
+        if self.global_input is None:
+            return jnp.ones((batch.size, 1), jnp.float32)
+        return self.global_input(jnp.asarray(batch.globals))
+
+    def _pair_bias(self, batch: TokenBatch) -> Float[Array, "B H N N"] | None:
+        """Pair features within each modality that has coordinates; zero between modalities and for the summary."""
+        if self.pairs is None:
+            return None
+        lengths = [batch.modalities[name].mask.shape[1] for name in self.names]
+        total = 1 + sum(lengths)
+        bias_BHNN = jnp.zeros((batch.size, self.pairs.down.out_features, total, total), self.dtype)
+        start = 1
+        for name, where, length in zip(self.names, self.coordinates, lengths):
+            if where is not None:
+                block = self.pairs(_pairs(batch.modalities[name], where).astype(self.dtype))
+                bias_BHNN = jax.lax.dynamic_update_slice(bias_BHNN, block, (0, 0, start, start))
+            start += length
+        return bias_BHNN
+
+
+def _coordinates(modality: Modality) -> tuple[int, int, int, int] | None:
+    """Feature positions of (pt, eta, phi, energy); energy -1 where absent; None without pt, eta and phi."""
+    at = [modality.coordinate_index(c) for c in ("pt", "eta", "phi", "energy")]
+    if at[0] is None or at[1] is None or at[2] is None:
+        return None
+    return at[0], at[1], at[2], -1 if at[3] is None else at[3]
+
+
+def _pairs(tokens: Tokens, where: tuple[int, int, int, int]) -> Float[Array, "B N N P"]:
+    pt, eta, phi = (tokens.values[..., i] for i in where[:3])
+    energy = pt * jnp.cosh(eta) if where[3] < 0 else tokens.values[..., where[3]]
+    return pair_features(pt, eta, phi, energy, tokens.mask)

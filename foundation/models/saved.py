@@ -1,0 +1,51 @@
+"""An encoder on disk: `encoder.yaml`, `schema.yaml` and the variables under `model/`. Needs no store to be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from foundation.checkpoint import load_model, save_model
+from foundation.command import load_config, to_yaml
+from foundation.errors import RunError
+from foundation.models.encoder import Encoder, EncoderConfig
+from foundation.schema import DetectorSchema
+
+CONFIG = "encoder.yaml"
+
+
+def save_encoder(folder: Path, encoder: Encoder) -> None:
+    """Writes an encoder into a run folder."""
+    (folder / CONFIG).write_text(to_yaml(encoder.config))
+    encoder.schema.save(folder / "schema.yaml")
+    save_model(folder, encoder)
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Reads the encoder of a run folder.
+
+    Raises:
+        RunError: the folder holds none (the run did not finish).
+        TrainingError: the variables do not fit the settings beside them.
+    """
+    if not (folder / CONFIG).is_file():
+        raise RunError(f"{folder} holds no finished encoder (no {CONFIG}); continue its training with --resume")
+    schema = DetectorSchema.load(folder / "schema.yaml")
+    encoder = blank_encoder(schema, load_config(EncoderConfig, folder / CONFIG))
+    load_model(folder, encoder)
+    return encoder
+
+
+def blank_encoder(schema: DetectorSchema, config: EncoderConfig) -> Encoder:
+    """An encoder whose parameters and statistics are still to be filled in."""
+    sizes = {name: len(m.features) for name, m in schema.modalities.items()} | {"globals": len(schema.globals)}
+    nothing = {name: (np.zeros(n, np.float32), np.ones(n, np.float32)) for name, n in sizes.items()}
+    return Encoder(schema, nothing, config, rngs=nnx.Rngs(0))
+
+
+def count_parameters(model: nnx.Module) -> int:
+    """Trainable numbers of a model."""
+    return sum(int(leaf.size) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
