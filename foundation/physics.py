@@ -6,8 +6,8 @@ energy of several TeV. Momenta in GeV, angles in radians.
 
 Axes: B examples, N tokens.
 
-`energy=None` means massless constituents. Give an energy only where eta is measured from the beam line: with eta relative
-to a jet axis, energy and eta are of different frames and a mass formed from both is meaningless.
+`energy=None` means massless constituents. Give an energy only where eta is measured from the beam line: with eta
+relative to a jet axis, energy and eta are of different frames and a mass formed from both is meaningless.
 """
 
 from __future__ import annotations
