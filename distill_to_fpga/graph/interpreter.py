@@ -1,6 +1,6 @@
 """The golden model: exact integer evaluation of a graph, vectorised over a batch.
 
-Every wire is held as int64; the graph's intervals prove that none exceeds 62 bits. A matrix product runs in BLAS where
+Words are int32 where the graph's intervals prove that every value on the way fits, else int64. A matrix product runs in BLAS where
 the interval proves that no partial sum leaves the integers that float32 or float64 holds exactly.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from distill_to_fpga.graph import ops
-from distill_to_fpga.graph.graph import FixedPointGraph
-from distill_to_fpga.graph.ops import Op
-from distill_to_fpga.graph.types import GraphError, Wire, check_width, objects
+from distill_to_fpga.graph.graph import FixedPointGraph, Node
+from distill_to_fpga.graph.ops import Op, alignment, finest_along, finest_of, rounded
+from distill_to_fpga.graph.types import GraphError, Wire, bit_length, compressed, objects
 from foundation.errors import DataError, close_names
 
 Batch = Int[np.ndarray, "batch ..."]
@@ -40,9 +40,10 @@ def run(graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], keep: bool = F
     result = {name: np.empty((batch, *graph.wires[wire].shape), np.int64) for name, wire in names.items()}
     for start in range(0, batch, chunk):
         part = slice(start, min(start + chunk, batch))
-        values = {name: np.asarray(inputs[name][part], dtype=np.int64) for name in graph.inputs}
+        values: dict[str, np.ndarray] = {}
         for name, step, sources in steps:
-            values[name] = step(*(values[source] for source in sources))
+            arguments = [values[source] for source in sources] or [np.asarray(inputs[name][part])]
+            values[name] = step(*arguments)
         for name, wire in names.items():
             result[name][part] = values[wire]
     return result
@@ -86,136 +87,157 @@ def check_input(wire: Wire, values: np.ndarray) -> None:
 
 @lru_cache(maxsize=16)
 def compiled(graph: FixedPointGraph) -> list[tuple[str, Step, tuple[str, ...]]]:
-    """One function for each node: constants aligned, shifts and matrix products chosen once."""
-    nodes = [node for node in graph.nodes if not isinstance(node.op, ops.Input)]
-    return [(n.name, prepare(n.op, graph.wires[n.name], *graph.input_wires(n)), n.inputs) for n in nodes]
+    """One function for each node, with constants aligned and matrix products chosen: in int32 if all fits, else int64."""
+    try:
+        return [(n.name, prepared(graph, n, np.dtype(np.int32)), n.inputs) for n in graph.nodes]
+    except TooWide:
+        return [(n.name, prepared(graph, n, np.dtype(np.int64)), n.inputs) for n in graph.nodes]
 
 
-def aligner(x: Wire, fraction: np.ndarray) -> Step:
-    """Brings the integers of `x` to a finer `fraction` (broadcastable); does nothing where there is nothing to do."""
-    shift = np.broadcast_to(fraction, x.shape) - x.fraction
-    check_width(x.name, np.where(x.bits > 0, x.bits + shift, 0))
-    return (lambda v: v << shift) if shift.any() else (lambda v: v)
+class TooWide(GraphError):
+    """A value on the way may not fit the words chosen."""
+
+
+def prepared(graph: FixedPointGraph, node: Node, word: np.dtype) -> Step:
+    out = graph.wires[node.name]
+    check_fits(out, out.bits, word)
+    return prepare(node.op, word, out, *graph.input_wires(node))
+
+
+def check_fits(wire: Wire, bits: np.ndarray, word: np.dtype) -> None:
+    """Two bits to spare: one for the sign, one for the half that a rounding adds."""
+    if np.max(bits) > 8 * word.itemsize - 2:
+        raise TooWide(f"wire '{wire.name}' needs {np.max(bits)} bits on the way, more than exact evaluation has")
+
+
+def aligner(x: Wire, fraction: np.ndarray, word: np.dtype) -> Step:
+    """Brings the integers of `x` to a finer `fraction`; does nothing where there is nothing to do."""
+    shift = alignment(x, fraction)
+    check_fits(x, x.bits + shift, word)
+    return (lambda v: v << constant(shift, word)) if shift.any() else (lambda v: v)
+
+
+def constant(values: np.ndarray, word: np.dtype) -> np.ndarray:
+    """In the graph's word, as one scalar where all elements agree."""
+    return compressed(np.asarray(values)).astype(word)
 
 
 @singledispatch
-def prepare(op: Op, out: Wire, *inputs: Wire) -> Step:
-    """The function from the input wires' integers `[B, *shape]` to the output wire's."""
+def prepare(op: Op, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    """The function from the input wires' integers `[B, *shape]`, of dtype `word`, to the output wire's."""
     raise GraphError(f"the interpreter has no rule for '{op.kind}'")
 
 
 @prepare.register
-def _(op: ops.Scale, out: Wire, *inputs: Wire) -> Step:
-    offset = np.where(out.bits > 0, op.offset, np.broadcast_to(op.offset, out.shape))
+def _(op: ops.Input, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    return lambda v: v.astype(word)
+
+
+@prepare.register
+def _(op: ops.Scale, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    check_fits(out, np.asarray(bit_length(abs(objects(op.offset)))), word)
+    offset = constant(op.offset, word)
     return lambda v: v - offset
 
 
-@prepare.register
-def _(op: ops.Shift, out: Wire, *inputs: Wire) -> Step:
-    return lambda v: v
+@prepare.register(ops.Shift)
+@prepare.register(ops.Reshape)
+def _(op: Op, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    return lambda v: v.reshape(len(v), *out.shape)
 
 
 @prepare.register
-def _(op: ops.Quantize, out: Wire, *inputs: Wire) -> Step:
+def _(op: ops.Quantize, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    """Shift right with the rounding half added, or left; then clip, where the interval says that it can matter."""
     (x,) = inputs
-    drop = x.fraction - out.fraction
-    right, left = np.clip(drop, 0, 63), np.where(x.bits > 0, np.maximum(-drop, 0), 0)
-    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+    drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
+    most = 8 * word.itemsize - 1
+    right, left = np.clip(drop, 0, most), np.maximum(-drop, 0)
+    check_fits(x, x.bits + left, word)
+    up = (right > 0) & (op.type.rounding == "half_up")
+    half = constant(np.where(up, np.int64(1) << np.maximum(right - 1, 0), 0), word)
     low, high, mask = op.type.low, op.type.high, (np.int64(1) << op.type.bits) - 1
-    right, left, half = (scalar_if_uniform(a) for a in (right, left, half))
+    least, most = (rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
+    right, left = constant(right, word), constant(left, word)
+    below, above = (least < low).any(), (most > high).any()
+    low, high, mask = (constant(end, word) for end in (low, high, mask))
 
     def quantize(v: np.ndarray) -> np.ndarray:
-        v = v + half if op.type.rounding == "half_up" else v
-        v = v >> right if np.any(right) else v
-        v = v << left if np.any(left) else v
-        return np.clip(v, low, high) if op.type.overflow == "saturate" else ((v - low) & mask) + low
+        v = v + half
+        v >>= right
+        if left.any():
+            v <<= left
+        if op.type.overflow == "wrap" and (below or above):
+            return ((v - low) & mask) + low
+        if below:
+            np.maximum(v, low, out=v)
+        return np.minimum(v, high, out=v) if above else v
 
     return quantize
 
 
-def scalar_if_uniform(values: np.ndarray) -> np.ndarray:
-    return values.flat[0] if values.size and (values == values.flat[0]).all() else values
-
-
 @prepare.register
-def _(op: ops.Dense, out: Wire, *inputs: Wire) -> Step:
+def _(op: ops.Dense, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     (x,) = inputs
     align, matrix, bias, _ = op.aligned(x)
     largest = np.maximum(abs(objects(x.low)), abs(objects(x.high))) << objects(align)
     bound = int(np.max(largest @ abs(matrix) + abs(bias)))
-    shift = align if align.any() else None
-    if bound >= 1 << 63:
-        raise GraphError(f"dense '{out.name}': a partial sum may reach 2**{bound.bit_length()}: quantize '{x.name}' first")
-    dtype = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
-    constant, offset = matrix.astype(dtype), bias.astype(np.int64)
+    if bound >= 1 << 62:
+        raise TooWide(f"dense '{out.name}': a partial sum may need {bound.bit_length()} bits; quantize '{x.name}' first")
+    check_fits(x, x.bits + align, word)
+    shift = constant(align, word)
+    real = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+    weight, offset = matrix.astype(real), bias.astype(real)
 
     def dense(v: np.ndarray) -> np.ndarray:
-        rows = (v if shift is None else v << shift).reshape(-1, x.shape[-1])
-        product = (rows.astype(dtype) @ constant).astype(np.int64)
+        rows = (v << shift if shift.any() else v).reshape(-1, x.shape[-1])
+        product = rows.astype(real) @ weight
         product += offset
-        return product.reshape(len(v), *out.shape)
+        return product.astype(word).reshape(len(v), *out.shape)
 
     return dense
 
 
 @prepare.register
-def _(op: ops.Relu, out: Wire, *inputs: Wire) -> Step:
+def _(op: ops.Relu, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     return lambda v: np.maximum(v, 0)
 
 
-@prepare.register
-def _(op: ops.Add, out: Wire, *inputs: Wire) -> Step:
-    a, b, fraction = *inputs, np.maximum(*(wire.fraction for wire in inputs))
-    left, right = aligner(a, fraction), aligner(b, fraction)
-    return lambda v, w: left(v) + right(w)
+def pair_rule(operation: Callable) -> Callable[..., Step]:
+    def prepare_pair(op: Op, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+        left, right = (aligner(wire, finest_of(*inputs), word) for wire in inputs)
+        return lambda v, w: operation(left(v), right(w))
+
+    return prepare_pair
+
+
+def axis_rule(reduction: Callable) -> Callable[..., Step]:
+    def prepare_axis(op: Op, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+        (x,) = inputs
+        axis = getattr(op, "axis", -1) % len(x.shape)
+        align = aligner(x, np.expand_dims(finest_along(axis, x), axis), word)
+        return lambda v: reduction(align(v), axis + 1).astype(word, copy=False)
+
+    return prepare_axis
+
+
+prepare.register(ops.Add, pair_rule(np.add))
+prepare.register(ops.Sub, pair_rule(np.subtract))
+prepare.register(ops.Sum, axis_rule(np.sum))
+prepare.register(ops.Max, axis_rule(np.max))
+prepare.register(ops.Argmax, axis_rule(np.argmax))
 
 
 @prepare.register
-def _(op: ops.Sub, out: Wire, *inputs: Wire) -> Step:
-    a, b, fraction = *inputs, np.maximum(*(wire.fraction for wire in inputs))
-    left, right = aligner(a, fraction), aligner(b, fraction)
-    return lambda v, w: left(v) - right(w)
-
-
-@prepare.register
-def _(op: ops.Mul, out: Wire, *inputs: Wire) -> Step:
+def _(op: ops.Mul, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     return lambda v, w: v * w
 
 
 @prepare.register
-def _(op: ops.Sum, out: Wire, *inputs: Wire) -> Step:
-    axis, align = reduction(op.axis, inputs[0])
-    return lambda v: align(v).sum(axis)
+def _(op: ops.Concat, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    return lambda *parts: np.concatenate(parts, op.axis % len(out.shape) + 1)
 
 
 @prepare.register
-def _(op: ops.Max, out: Wire, *inputs: Wire) -> Step:
-    axis, align = reduction(op.axis, inputs[0])
-    return lambda v: align(v).max(axis)
-
-
-@prepare.register
-def _(op: ops.Argmax, out: Wire, *inputs: Wire) -> Step:
-    axis, align = reduction(-1, inputs[0])
-    return lambda v: align(v).argmax(axis)
-
-
-def reduction(axis: int, x: Wire) -> tuple[int, Step]:
-    """The axis counted with the batch, and the alignment to the finest LSB along it."""
-    return axis % len(x.shape) + 1, aligner(x, np.expand_dims(x.fraction.max(axis), axis))
-
-
-@prepare.register
-def _(op: ops.Reshape, out: Wire, *inputs: Wire) -> Step:
-    return lambda v: v.reshape(len(v), *out.shape)
-
-
-@prepare.register
-def _(op: ops.Concat, out: Wire, *inputs: Wire) -> Step:
-    axis = op.axis % len(out.shape) + 1
-    return lambda *parts: np.concatenate(parts, axis)
-
-
-@prepare.register
-def _(op: ops.Slice, out: Wire, *inputs: Wire) -> Step:
+def _(op: ops.Slice, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     return lambda v: op.take(v, leading=1)

@@ -94,9 +94,9 @@ class Quantize(Op):
 
     def derive(self, name: str, *inputs: Wire) -> Wire:
         (x,) = inputs
-        drop = x.fraction - per_element(name, self.type.fraction, x.shape)
+        drop = np.where(x.bits > 0, x.fraction - per_element(name, self.type.fraction, x.shape), 0)
         round_up = self.type.rounding == "half_up"
-        low, high = (rounded_objects(objects(end), drop, round_up) for end in (x.low, x.high))
+        low, high = (rounded(end, drop, round_up) for end in (x.low, x.high))
         check_width(name, 1 + bit_length(np.maximum(abs(low), abs(high))))
         low, high = low.astype(np.int64), high.astype(np.int64)
         bottom, top = self.type.low, self.type.high
@@ -142,14 +142,15 @@ class Dense(Op):
         """
         weight, weight_fraction = lowest_terms(self.weight, self.weight_fraction)
         bias, bias_fraction = lowest_terms(self.bias, self.bias_fraction)
-        channel_fraction = x.fraction.reshape(-1, x.shape[-1]).max(0)
-        align = channel_fraction - x.fraction
-        term_fraction = channel_fraction[:, None] + weight_fraction
-        finest = np.where(weight != 0, term_fraction, np.iinfo(np.int64).min).max(0)
-        finest = np.maximum(finest, np.where(bias != 0, bias_fraction, np.iinfo(np.int64).min))
-        fraction = np.where((weight != 0).any(0) | (bias != 0), finest, 0)
-        matrix = objects(weight) << objects(np.where(weight != 0, fraction - term_fraction, 0))
-        bias = objects(bias) << objects(np.where(bias != 0, fraction - bias_fraction, 0))
+        tokens = x.fraction.reshape(-1, x.shape[-1])
+        channel_fraction = finest(tokens, x.bits.reshape(tokens.shape) > 0)
+        align = alignment(x, channel_fraction)
+        weight = np.where((x.bits.reshape(tokens.shape) > 0).any(0)[:, None], weight, 0)
+        terms = np.vstack([channel_fraction[:, None] + weight_fraction, bias_fraction])
+        live = np.vstack([weight, bias]) != 0
+        fraction = finest(terms, live)
+        left = objects(np.where(live, fraction - terms, 0))
+        matrix, bias = objects(weight) << left[:-1], objects(bias) << left[-1]
         return align, matrix, bias, fraction
 
 
@@ -327,11 +328,11 @@ def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:
         raise GraphError(f"'{name}': constants of shape {np.shape(values)} do not fit a wire of {shape}") from error
 
 
-def rounded_objects(values: np.ndarray, drop: np.ndarray, round_up: bool) -> np.ndarray:
+def rounded(values: np.ndarray, drop: np.ndarray, round_up: bool) -> np.ndarray:
     """`values * 2**-drop` as Python integers, rounded down or to nearest with ties upwards."""
     right = objects(np.maximum(drop, 0))
     half = np.where(right > 0, objects(np.ones_like(drop)) << np.maximum(right - 1, 0), 0) if round_up else 0
-    return ((values << objects(np.maximum(-drop, 0))) + half) >> right
+    return ((objects(values) << objects(np.maximum(-drop, 0))) + half) >> right
 
 
 def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.ndarray]:
@@ -343,10 +344,10 @@ def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.n
 
 def common_fraction(*wires: Wire) -> tuple:
     """`(low, high)` of each wire in units of the finest LSB among them, and that fraction; per element."""
-    fraction = np.maximum.reduce([wire.fraction for wire in wires])
+    fraction = finest_of(*wires)
     pairs = []
     for wire in wires:
-        align = objects(fraction - wire.fraction)
+        align = objects(alignment(wire, fraction))
         pairs.append((objects(wire.low) << align, objects(wire.high) << align))
     return *pairs, fraction
 
@@ -354,9 +355,28 @@ def common_fraction(*wires: Wire) -> tuple:
 def along_axis(name: str, axis: int, x: Wire) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`low` and `high` in units of the finest LSB along `axis`, and the fraction with that axis removed."""
     check_axis(name, axis, x)
-    fraction = x.fraction.max(axis)
-    align = objects(np.expand_dims(fraction, axis) - x.fraction)
+    fraction = finest_along(axis, x)
+    align = objects(alignment(x, np.expand_dims(fraction, axis)))
     return objects(x.low) << align, objects(x.high) << align, fraction
+
+
+def finest(fraction: np.ndarray, live: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The largest fraction along an axis among live elements; 0 where there is none."""
+    return np.where(live.any(axis), np.where(live, fraction, np.iinfo(np.int64).min).max(axis), 0)
+
+
+def finest_of(*wires: Wire) -> np.ndarray:
+    """Per element, the fraction of the finest LSB among the wires; a pruned element has none."""
+    return finest(np.stack([wire.fraction for wire in wires]), np.stack([wire.bits > 0 for wire in wires]))
+
+
+def finest_along(axis: int, x: Wire) -> np.ndarray:
+    return finest(x.fraction, x.bits > 0, axis)
+
+
+def alignment(x: Wire, fraction: np.ndarray) -> np.ndarray:
+    """How far left the integers of `x` move to be in units of `2**-fraction`; pruned elements stay."""
+    return np.where(x.bits > 0, fraction - x.fraction, 0)
 
 
 def check_axis(name: str, axis: int, x: Wire) -> None:
