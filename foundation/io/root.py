@@ -1,0 +1,110 @@
+"""ROOT files through uproot: TTrees and RNTuples, jagged and fixed-size branches."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import uproot
+
+from foundation.errors import DataError, close_names
+
+TABLES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+BIG_FILE = 1_000_000  # from this format version on, the header's pointers are 64 bits wide
+HEADER_BYTES = 20
+
+
+class RootReader:
+    """See `foundation.io.Reader`. uproot raises whatever its parser ran into; here every failure is one DataError."""
+
+    def __init__(self, path: Path, tree: str = ""):
+        self.path = path
+        _check_header(path)
+        try:
+            self.file = uproot.open(path)
+        except Exception as error:
+            raise DataError(f"{path}: the ROOT file's directory cannot be read ({_reason(error)})") from error
+        try:
+            self.name = _choose(path, tables(self.file), tree)
+            self.table: Any = self.file[self.name]
+            self.columns = _columns(self.table)
+            self.num_rows = int(self.table.num_entries)
+        except DataError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise DataError(f"{path}: tree '{tree}' cannot be read ({_reason(error)})") from error
+
+    def close(self) -> None:
+        self.file.close()
+
+    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
+        for column in columns:
+            if column not in self.columns:
+                hint = close_names(column, self.columns)
+                raise DataError(f"{self.path}: tree '{self.name}' has no branch '{column}'; {hint}")
+        for start in range(0, self.num_rows, rows):
+            stop = min(start + rows, self.num_rows)
+            yield ak.zip({c: self._read(c, start, stop) for c in columns}, depth_limit=1)
+
+    def _read(self, column: str, start: int, stop: int) -> ak.Array:
+        where = f"{self.path}: tree '{self.name}', branch '{column}', entries {start} to {stop - 1}"
+        try:
+            array = self.table[column].array(entry_start=start, entry_stop=stop, library="ak")
+        except Exception as error:
+            raise DataError(f"{where} cannot be read; the file is damaged ({_reason(error)})") from error
+        if len(array) != stop - start:
+            raise DataError(f"{where}: the branch holds only {len(array)} of {stop - start} entries")
+        return ak.from_regular(array, axis=1) if array.ndim > 1 else array
+
+
+def tables(file: Any) -> dict[str, str]:
+    """Path inside the file -> class, for everything that is a table (the newest cycle of each)."""
+    names = file.classnames(recursive=True, cycle=False)
+    return {name: kind for name, kind in names.items() if kind in TABLES}
+
+
+def _columns(table: Any) -> dict[str, str]:
+    """Branch -> C++ type, without the branches that only group others."""
+    if not hasattr(table, "branches"):
+        return {str(k): str(v) for k, v in table.typenames().items()}
+    leaves = [b for b in table.itervalues(recursive=True) if len(b.branches) == 0]
+    return {branch.name: branch.typename for branch in leaves}
+
+
+def _choose(path: Path, found: dict[str, str], wanted: str) -> str:
+    if not found:
+        raise DataError(f"{path}: holds no tree")
+    if wanted and wanted not in found:
+        raise DataError(f"{path}: has no tree '{wanted}'; {close_names(wanted, found)}")
+    if not wanted and len(found) > 1:
+        raise DataError(
+            f"{path}: holds {len(found)} trees ({', '.join(sorted(found))}); name one as `tree:` in the schema"
+        )
+    return wanted or next(iter(found))
+
+
+def _check_header(path: Path) -> None:
+    """Raises DataError unless this is a ROOT file that is as long as its header says."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if header[:4] != b"root":
+        raise DataError(f"{path}: not a ROOT file (it begins with {header[:4]!r})")
+    if len(header) < HEADER_BYTES:
+        raise DataError(f"{path}: cut short inside the header: {len(header)} bytes")
+    version, _ = struct.unpack(">ii", header[4:12])
+    (end,) = struct.unpack(">q", header[12:20]) if version >= BIG_FILE else struct.unpack(">i", header[12:16])
+    size = path.stat().st_size
+    if size < end:
+        raise DataError(
+            f"{path}: cut short: the header says {end:,} bytes and {size:,} are there; copy or write the file again"
+        )
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -1,0 +1,34 @@
+"""The transforms a schema may name, and standardisation: one place, for numpy at ingest and jax on the device.
+
+Axes: F features of a modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+TINY = 1e-6  # `log` sees max(x, TINY) and `log1p` sees max(x, TINY - 1): zeros and small negatives stay finite
+
+TRANSFORMS: dict[str, Callable[[Any, Any], Any]] = {
+    "identity": lambda xp, x: x,
+    "log": lambda xp, x: xp.log(xp.maximum(x, TINY)),
+    "log1p": lambda xp, x: xp.log1p(xp.maximum(x, TINY - 1)),
+    "asinh": lambda xp, x: xp.arcsinh(x),
+}
+
+
+def transform(name: str, values: Float[Any, "*shape"], xp: ModuleType = np) -> Float[Any, "*shape"]:
+    """Raw physical values of one feature -> what networks see, by the transform `name`. `xp` is numpy or jax.numpy."""
+    return TRANSFORMS[name](xp, values)
+
+
+def standardize(
+    values: Float[Any, "*shape F"], mean: Float[Any, " F"], std: Float[Any, " F"]
+) -> Float[Any, "*shape F"]:
+    """(values - mean) / std, of transformed values."""
+    return (values - mean) / std
