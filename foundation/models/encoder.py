@@ -182,15 +182,13 @@ class Encoder(nnx.Module):
         return bias_BHNN
 
 
-def _coordinates(modality: Modality) -> tuple[int, int, int, int] | None:
-    """Feature positions of (pt, eta, phi, energy); energy -1 where absent; None without pt, eta and phi."""
-    at = [modality.coordinate_index(c) for c in ("pt", "eta", "phi", "energy")]
-    if at[0] is None or at[1] is None or at[2] is None:
-        return None
-    return at[0], at[1], at[2], -1 if at[3] is None else at[3]
+def _coordinates(modality: Modality) -> tuple[int, int, int] | None:
+    """Feature positions of pt, eta and phi, or None without all three."""
+    at = [modality.coordinate_index(c) for c in ("pt", "eta", "phi")]
+    return None if None in at else (at[0], at[1], at[2])  # type: ignore[return-value]
 
 
-def _pairs(tokens: Tokens, where: tuple[int, int, int, int]) -> Float[Array, "B N N P"]:
-    pt, eta, phi = (tokens.values[..., i] for i in where[:3])
-    energy = pt * jnp.cosh(eta) if where[3] < 0 else tokens.values[..., where[3]]
-    return pair_features(pt, eta, phi, energy, tokens.mask)
+def _pairs(tokens: Tokens, where: tuple[int, int, int]) -> Float[Array, "B N N P"]:
+    """Constituents taken as massless: eta and phi may be relative to a jet axis, where an energy has no meaning."""
+    pt, eta, phi = (tokens.values[..., i] for i in where)
+    return pair_features(pt, eta, phi, None, tokens.mask)

@@ -1,0 +1,157 @@
+"""`detfm finetune`: encoder (or store, from scratch) + labels -> tagger."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Int
+
+from finetune.model import FinetuneConfig, Tagger, Task
+from finetune.saved import load_tagger, save_tagger
+from foundation.command import Command
+from foundation.embedding import input_statistics
+from foundation.errors import DataError, SchemaError
+from foundation.loader import Loader
+from foundation.models import Encoder, count_parameters, load_encoder
+from foundation.runs import Run, continue_or_create
+from foundation.schema import DetectorSchema
+from foundation.store import Store
+from foundation.train import LearningRate, fit
+
+__all__ = ["COMMAND", "finetune", "load_tagger"]
+
+
+def finetune(
+    start: str | Path,
+    *,
+    cfg: FinetuneConfig,
+    out: str | Path,
+    store: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Trains a tagger on labelled examples of the `train` split.
+
+    Args:
+        start: a pretrain run (fine-tuning), or a store (from scratch).
+        store: labelled data, if another than the encoder was pretrained on.
+        out: run folder to write.
+
+    Raises:
+        RunError, DataError: a folder is not what it should be.
+        SchemaError: the task names labels that the data lacks, or the encoder was trained on another schema.
+        DataError: too few labelled examples.
+    """
+    origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain")
+    where = Path(store) if store is not None else (Path(start) if origin is None else origin.input("store"))
+    data = Store.open(where)
+    tagger, rows = _build(origin, data, cfg)
+    batches = Loader(
+        data, "train", batch_tokens=0, batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows
+    )
+    run = continue_or_create(
+        out,
+        "finetune",
+        config=cfg,
+        schema=data.schema,
+        inputs={"store": where} | ({} if origin is None else {"encoder": origin.path}),
+        seeds={"train": cfg.train.seed},
+        resume=resume,
+        overwrite=overwrite,
+    )
+    fit(tagger, batches, _rates(cfg, pretrained=origin is not None), run.path, label="finetune", resume=resume)
+    save_tagger(run.path, tagger)
+    run.write("metrics.json", {"parameters": count_parameters(tagger), "labels": len(rows)})
+    return run
+
+
+def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger, Int[np.ndarray, " n"]]:
+    rngs = nnx.Rngs(cfg.train.seed)
+    if origin is None:
+        encoder = Encoder(data.schema, input_statistics(data), cfg.encoder, rngs=rngs)
+    else:
+        encoder = load_encoder(origin.path)
+        check_same_inputs(encoder.schema, data.schema)
+    counts = {}
+    label = cfg.task.label or next((n for n, s in data.schema.labels.items() if s.kind == "class"), "none")
+    if label != "none":
+        names = data.schema.class_names(label)
+        counts = dict(zip(names, np.bincount(data.labels("train", label) + 1, minlength=len(names) + 1)[1:]))
+    task = Task.resolve(data.schema, cfg.task, [name for name, count in counts.items() if count])
+    rows = labelled_rows(data, task, cfg.labels, cfg.train.seed)
+    weights = np.ones(len(task.classes))
+    if task.label is not None:
+        per_class = np.bincount(task.targets(data.labels("train", task.label)[rows]), minlength=len(task.classes))
+        missing = [name for name, count in zip(task.classes, per_class) if count == 0]
+        if missing:
+            raise DataError(
+                f"no labelled example of {', '.join(missing)} among the {len(rows)} training rows drawn; "
+                "raise labels, or take the class out of task.groups"
+            )
+        weights = len(rows) / len(per_class) / per_class if cfg.task.balance else weights
+    targets = [data.labels("train", name)[rows] for name in task.regression]
+    scale = {
+        "target_mean": np.asarray([np.nanmean(t) for t in targets]),
+        "target_std": np.asarray([np.nanstd(t) + 1e-6 for t in targets]),
+    }
+    return Tagger(encoder, task, cfg, class_weights=weights, **scale, rngs=rngs), rows
+
+
+def labelled_rows(data: Store, task: Task, count: int, seed: int) -> Int[np.ndarray, " n"]:
+    """Rows of the train split that carry every label of the task; `count` of them drawn by `seed` (0: all)."""
+    known = np.ones(data.length("train"), bool)
+    if task.label is not None:
+        known &= task.targets(data.labels("train", task.label)) >= 0
+    for name in task.regression:
+        known &= np.isfinite(data.labels("train", name))
+    rows = np.flatnonzero(known)
+    if len(rows) < max(count, 1):
+        raise DataError(f"{count or 'some'} labelled training rows were asked for; the store has {len(rows)}")
+    return np.sort(np.random.default_rng(seed).permutation(rows)[: count or None])
+
+
+def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
+    """Refuses data whose modalities or features differ from those the encoder was trained on.
+
+    Raises:
+        SchemaError: names the first difference.
+    """
+    for name, modality in encoder.modalities.items():
+        if name not in data.modalities:
+            raise SchemaError(f"the encoder needs modality '{name}'; the store has {list(data.modalities)}")
+        ours, theirs = modality.features, data.modalities[name].features
+        for feature in [*ours, *theirs]:
+            if ours.get(feature) != theirs.get(feature):
+                raise SchemaError(
+                    f"feature '{feature}' of modality '{name}' differs between the encoder's schema and the store's:\n"
+                    f"  encoder {ours.get(feature)}\n  store   {theirs.get(feature)}\n"
+                    "  ingest the data with the encoder's schema.yaml"
+                )
+    if list(encoder.globals) != list(data.globals):
+        raise SchemaError(f"globals differ: encoder {list(encoder.globals)}, store {list(data.globals)}")
+
+
+def _rates(cfg: FinetuneConfig, pretrained: bool):
+    factor = 0.0 if cfg.mode != "full" else (cfg.trunk if pretrained else 1.0)
+    rates = (LearningRate("^encoder/", factor), *cfg.train.learning_rates)
+    return dataclasses.replace(cfg.train, learning_rates=rates)
+
+
+COMMAND = Command(
+    run=lambda args: finetune(
+        args.start, cfg=args.cfg, out=args.out, store=args.store, resume=args.resume, overwrite=args.overwrite
+    ),
+    config=FinetuneConfig,
+    arguments=lambda parser: (
+        parser.add_argument("start", help="a pretrain run; or a store, to train from scratch"),
+        parser.add_argument("--store", help="labelled data, if another than the encoder was pretrained on"),
+        parser.add_argument("--out", default="runs/finetune", help="run folder to write"),
+        parser.add_argument("--resume", action="store_true", help="continue an interrupted run"),
+        parser.add_argument("--overwrite", action="store_true", help="replace a finetune run at --out"),
+    ),
+    description="Trains a tagger (and regressor) on a pretrained encoder, or from scratch on a store. "
+    "Example: detfm finetune runs/pretrain --cfg.labels 1000 --cfg.mode full --out runs/finetune",
+)
