@@ -1,0 +1,110 @@
+"""`detfm simulate`: labelled jets as a ROOT file, in chunks spread over processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundation.command import Command
+from foundation.errors import ConfigError, missing_extra
+from foundation.progress import console, progress
+from foundation.simulate.chunks import CHUNK_JETS, generate_chunk
+from foundation.simulate.config import SimulateConfig, check
+from foundation.simulate.write import new_file, refuse_existing, shuffled
+
+SHUFFLE_STREAM = 1 << 32  # beyond every class index, so that no chunk shares its seed with the shuffling
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What was written: `clipped` jets had more than `max_constituents` constituents and lost the softest."""
+
+    path: Path
+    jets: int
+    clipped: int
+
+
+def simulate(cfg: SimulateConfig, out: Path, workers: int = 1) -> Simulated:
+    """Generates `cfg.jets_per_class` jets of each class into the ROOT file `out`.
+
+    Classes are interleaved: the file is a sequence of blocks, each a random permutation of one chunk of every class.
+    Equal settings give equal columns, whatever `workers`.
+
+    Raises:
+        ConfigError: settings that cannot work, found before anything is generated.
+        RunError: `out` exists.
+        ToolError: an optional package is missing.
+        DataError: a class gives too few jets in the window.
+    """
+    check(cfg)
+    refuse_existing(out)
+    for package in ("pythia8mc", "fastjet"):
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra(package, "sim", "`detfm simulate`")
+    if workers < 1:
+        raise ConfigError(f"workers = {workers}: at least one is needed")
+
+    sizes = [min(CHUNK_JETS, cfg.jets_per_class - start) for start in range(0, cfg.jets_per_class, CHUNK_JETS)]
+    tasks = [(cfg, label, chunk, size) for chunk, size in enumerate(sizes) for label in cfg.classes]
+    clipped = 0
+    total = cfg.jets_per_class * len(cfg.classes)
+    with new_file(out, cfg) as writer, _map(workers) as run, progress("simulate", total, "jets") as bar:
+        made = run(_generate, tasks)
+        for block in range(len(sizes)):
+            chunks = []
+            for _ in cfg.classes:
+                chunks.append(next(made))
+                bar.advance(len(chunks[-1]["event_id"]))
+            clipped += sum(int((c["jet_nparticles"] > cfg.max_constituents).sum()) for c in chunks)
+            writer.append(shuffled(chunks, np.random.default_rng([cfg.seed, SHUFFLE_STREAM, block])))
+    return Simulated(out, total, clipped)
+
+
+def _generate(task: tuple[SimulateConfig, str, int, int]) -> dict[str, Any]:
+    return generate_chunk(*task)
+
+
+@contextmanager
+def _map(workers: int) -> Iterator[Any]:
+    """`map` in this process, or over a pool of fresh ones that leave Ctrl-C to this one."""
+    if workers == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _arguments(parser: Any) -> None:
+    parser.add_argument("out", type=Path, help="the ROOT file to write; must not exist")
+    parser.add_argument("--workers", type=int, default=1, help="processes; the jets do not depend on it")
+
+
+def _run(arguments: Any) -> None:
+    made = simulate(arguments.cfg, arguments.out, arguments.workers)
+    size = made.path.stat().st_size / 1e6
+    console.print(
+        f"{made.path}: {made.jets:,} jets, {size:.2f} MB; {made.clipped:,} jets had more than "
+        f"{arguments.cfg.max_constituents} constituents and lost the softest"
+    )
+
+
+COMMAND = Command(
+    run=_run,
+    config=SimulateConfig,
+    arguments=_arguments,
+    description="Generate labelled jets with Pythia 8, FastJet and a parametrised detector, in JetClass branches."
+    " Example: detfm simulate jets.root --workers 2 --cfg simulate/sample --cfg.jets_per_class 10000",
+)
