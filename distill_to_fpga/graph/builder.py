@@ -81,7 +81,7 @@ class GraphBuilder:
         bias_fraction: Ints = 0,
         name: str | None = None,
     ) -> Wire:
-        """`x @ weight + bias` on the last axis; `weight[in, out]`, `bias[out]` are integers in units of 2**-fraction."""
+        """`x @ weight + bias` on the last axis; `weight[in, out]`, `bias[out]` in units of `2**-fraction`."""
         matrix = ints(weight)
         if matrix.ndim != 2:
             raise GraphError(f"dense: a weight has axes [in, out], got shape {matrix.shape}")

@@ -96,7 +96,8 @@ class FixedPointGraph:
     def _node_dict(self, node: Node) -> dict[str, Any]:
         attributes = {f.name: encode(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}
         wire = {"shape": list(self.wires[node.name].shape), **self.wires[node.name].type.to_dict()}
-        return {"name": node.name, "op": node.op.kind, "inputs": list(node.inputs), "attributes": attributes, "wire": wire}
+        head = {"name": node.name, "op": node.op.kind, "inputs": list(node.inputs)}
+        return {**head, "attributes": attributes, "wire": wire}
 
     @classmethod
     def from_json(cls, text: str) -> FixedPointGraph:

@@ -1,13 +1,14 @@
 """The golden model: exact integer evaluation of a graph, vectorised over a batch.
 
-Words are int32 where the graph's intervals prove that every value on the way fits, else int64. A matrix product runs in BLAS where
-the interval proves that no partial sum leaves the integers that float32 or float64 holds exactly.
+Words are int32 where the graph's intervals prove that every value on the way fits, else int64. A matrix product runs
+in BLAS where the intervals prove that no partial sum leaves the integers that float32 or float64 holds exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, singledispatch
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from distill_to_fpga.graph import ops
 from distill_to_fpga.graph.graph import FixedPointGraph, Node
 from distill_to_fpga.graph.ops import Op, alignment, finest_along, finest_of, rounded
-from distill_to_fpga.graph.types import GraphError, Wire, bit_length, compressed, objects
+from distill_to_fpga.graph.types import GraphError, Ints, Wire, bit_length, compressed, objects
 from foundation.errors import DataError, close_names
 
 Batch = Int[np.ndarray, "batch ..."]
@@ -73,8 +74,9 @@ def check_inputs(graph: FixedPointGraph, inputs: Mapping[str, np.ndarray]) -> in
 
 def check_input(wire: Wire, values: np.ndarray) -> None:
     if values.dtype.kind not in "iu" or values.shape[1:] != wire.shape:
+        shape = f"(batch, {', '.join(map(str, wire.shape))})"
         found = f"{values.dtype} of shape {values.shape}"
-        raise DataError(f"input '{wire.name}' takes integers of shape (batch, {', '.join(map(str, wire.shape))}), got {found}")
+        raise DataError(f"input '{wire.name}' takes integers of shape {shape}, got {found}")
     least, most = values.min(0, initial=0), values.max(0, initial=0)
     outside = (least < wire.low) | (most > wire.high)
     if outside.any():
@@ -87,7 +89,7 @@ def check_input(wire: Wire, values: np.ndarray) -> None:
 
 @lru_cache(maxsize=16)
 def compiled(graph: FixedPointGraph) -> list[tuple[str, Step, tuple[str, ...]]]:
-    """One function for each node, with constants aligned and matrix products chosen: in int32 if all fits, else int64."""
+    """One function for each node, constants aligned and matrix products chosen: in int32 if all fits, else int64."""
     try:
         return [(n.name, prepared(graph, n, np.dtype(np.int32)), n.inputs) for n in graph.nodes]
     except TooWide:
@@ -104,22 +106,22 @@ def prepared(graph: FixedPointGraph, node: Node, word: np.dtype) -> Step:
     return prepare(node.op, word, out, *graph.input_wires(node))
 
 
-def check_fits(wire: Wire, bits: np.ndarray, word: np.dtype) -> None:
+def check_fits(wire: Wire, bits: Ints, word: np.dtype) -> None:
     """Two bits to spare: one for the sign, one for the half that a rounding adds."""
     if np.max(bits) > 8 * word.itemsize - 2:
         raise TooWide(f"wire '{wire.name}' needs {np.max(bits)} bits on the way, more than exact evaluation has")
 
 
-def aligner(x: Wire, fraction: np.ndarray, word: np.dtype) -> Step:
+def aligner(x: Wire, fraction: Ints, word: np.dtype) -> Step:
     """Brings the integers of `x` to a finer `fraction`; does nothing where there is nothing to do."""
     shift = alignment(x, fraction)
     check_fits(x, x.bits + shift, word)
     return (lambda v: v << constant(shift, word)) if shift.any() else (lambda v: v)
 
 
-def constant(values: np.ndarray, word: np.dtype) -> np.ndarray:
+def constant(values: Ints, word: np.dtype) -> np.ndarray:
     """In the graph's word, as one scalar where all elements agree."""
-    return compressed(np.asarray(values)).astype(word)
+    return compressed(values).astype(word)
 
 
 @singledispatch
@@ -135,7 +137,7 @@ def _(op: ops.Input, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
 
 @prepare.register
 def _(op: ops.Scale, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
-    check_fits(out, np.asarray(bit_length(abs(objects(op.offset)))), word)
+    check_fits(out, bit_length(abs(objects(op.offset))), word)
     offset = constant(op.offset, word)
     return lambda v: v - offset
 
@@ -151,16 +153,15 @@ def _(op: ops.Quantize, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     """Shift right with the rounding half added, or left; then clip, where the interval says that it can matter."""
     (x,) = inputs
     drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
-    most = 8 * word.itemsize - 1
-    right, left = np.clip(drop, 0, most), np.maximum(-drop, 0)
+    round_up = op.type.rounding == "half_up"
+    right, left = np.clip(drop, 0, 8 * word.itemsize - 1), np.maximum(-drop, 0)
     check_fits(x, x.bits + left, word)
-    up = (right > 0) & (op.type.rounding == "half_up")
-    half = constant(np.where(up, np.int64(1) << np.maximum(right - 1, 0), 0), word)
-    low, high, mask = op.type.low, op.type.high, (np.int64(1) << op.type.bits) - 1
-    least, most = (rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
+    half = constant(np.where((right > 0) & round_up, np.int64(1) << np.maximum(right - 1, 0), 0), word)
+    least, most = (rounded(end, drop, round_up) for end in (x.low, x.high))
+    below, above = np.any(least < op.type.low), np.any(most > op.type.high)
     right, left = constant(right, word), constant(left, word)
-    below, above = (least < low).any(), (most > high).any()
-    low, high, mask = (constant(end, word) for end in (low, high, mask))
+    low, high = constant(op.type.low, word), constant(op.type.high, word)
+    mask = constant((np.int64(1) << op.type.bits) - 1, word)
 
     def quantize(v: np.ndarray) -> np.ndarray:
         v = v + half
@@ -183,11 +184,11 @@ def _(op: ops.Dense, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     largest = np.maximum(abs(objects(x.low)), abs(objects(x.high))) << objects(align)
     bound = int(np.max(largest @ abs(matrix) + abs(bias)))
     if bound >= 1 << 62:
-        raise TooWide(f"dense '{out.name}': a partial sum may need {bound.bit_length()} bits; quantize '{x.name}' first")
+        raise TooWide(f"a partial sum of dense '{out.name}' may need {bound.bit_length()} bits; quantize '{x.name}'")
     check_fits(x, x.bits + align, word)
     shift = constant(align, word)
-    real = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
-    weight, offset = matrix.astype(real), bias.astype(real)
+    real: Any = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+    weight, offset = np.asarray(matrix, dtype=real), np.asarray(bias, dtype=real)
 
     def dense(v: np.ndarray) -> np.ndarray:
         rows = (v << shift if shift.any() else v).reshape(-1, x.shape[-1])

@@ -99,7 +99,7 @@ class Quantize(Op):
         low, high = (rounded(end, drop, round_up) for end in (x.low, x.high))
         check_width(name, 1 + bit_length(np.maximum(abs(low), abs(high))))
         low, high = low.astype(np.int64), high.astype(np.int64)
-        bottom, top = self.type.low, self.type.high
+        bottom, top = (per_element(name, end, x.shape) for end in (self.type.low, self.type.high))
         if self.type.overflow == "saturate":
             low, high = np.clip(low, bottom, top), np.clip(high, bottom, top)
         else:
@@ -145,7 +145,7 @@ class Dense(Op):
         tokens = x.fraction.reshape(-1, x.shape[-1])
         channel_fraction = finest(tokens, x.bits.reshape(tokens.shape) > 0)
         align = alignment(x, channel_fraction)
-        weight = np.where((x.bits.reshape(tokens.shape) > 0).any(0)[:, None], weight, 0)
+        weight = np.where(np.any(x.bits.reshape(tokens.shape) > 0, 0)[:, None], weight, 0)
         terms = np.vstack([channel_fraction[:, None] + weight_fraction, bias_fraction])
         live = np.vstack([weight, bias]) != 0
         fraction = finest(terms, live)
@@ -311,7 +311,7 @@ OPS: dict[str, type[Op]] = {
 }
 
 
-def typed(name: str, shape: tuple[int, ...], kind: FixedType, low: np.ndarray, high: np.ndarray) -> Wire:
+def typed(name: str, shape: tuple[int, ...], kind: FixedType, low: Ints, high: Ints) -> Wire:
     """A wire whose type is declared and not derived from its interval."""
     try:
         bounds = [frozen(np.broadcast_to(end, shape).astype(np.int64)) for end in (low, high)]
@@ -328,11 +328,12 @@ def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:
         raise GraphError(f"'{name}': constants of shape {np.shape(values)} do not fit a wire of {shape}") from error
 
 
-def rounded(values: np.ndarray, drop: np.ndarray, round_up: bool) -> np.ndarray:
+def rounded(values: Ints, drop: Ints, round_up: bool) -> np.ndarray:
     """`values * 2**-drop` as Python integers, rounded down or to nearest with ties upwards."""
+    drop = np.asarray(drop)
     right = objects(np.maximum(drop, 0))
     half = np.where(right > 0, objects(np.ones_like(drop)) << np.maximum(right - 1, 0), 0) if round_up else 0
-    return ((objects(values) << objects(np.maximum(-drop, 0))) + half) >> right
+    return np.asarray(((objects(values) << objects(np.maximum(-drop, 0))) + half) >> right, dtype=object)
 
 
 def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.ndarray]:
@@ -374,7 +375,7 @@ def finest_along(axis: int, x: Wire) -> np.ndarray:
     return finest(x.fraction, x.bits > 0, axis)
 
 
-def alignment(x: Wire, fraction: np.ndarray) -> np.ndarray:
+def alignment(x: Wire, fraction: Ints) -> np.ndarray:
     """How far left the integers of `x` move to be in units of `2**-fraction`; pruned elements stay."""
     return np.where(x.bits > 0, fraction - x.fraction, 0)
 

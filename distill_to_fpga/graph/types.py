@@ -15,7 +15,7 @@ Rounding = Literal["truncate", "half_up"]
 Overflow = Literal["saturate", "wrap"]
 Ints = int | np.integer | Sequence[Any] | np.ndarray
 
-MAX_BITS = 62  # every wire, and every value before a quantizer's overflow step, must be exact in int64 with a bit to spare
+MAX_BITS = 62  # of every wire, and of every value before a quantizer's overflow step: exact in int64, a bit to spare
 
 
 class GraphError(DetfmError):
@@ -39,15 +39,16 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def compressed(values: np.ndarray) -> np.ndarray:
+def compressed(values: Ints) -> np.ndarray:
     """The smallest array that broadcasts back to `values`: one scalar if all are equal, one row if all rows are."""
-    for axis in range(values.ndim):
-        first = values.take([0], axis)
-        if (values == first).all():
-            values = first
-    while values.ndim and values.shape[0] == 1:
-        values = values[0]
-    return frozen(np.array(values))
+    array = np.asarray(values)
+    for axis in range(array.ndim):
+        first = array.take([0], axis)
+        if (array == first).all():
+            array = first
+    while array.ndim and array.shape[0] == 1:
+        array = array[0]
+    return frozen(np.array(array))
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -89,7 +90,7 @@ class FixedType:
     @property
     def integer_bits(self) -> Int[np.ndarray, "..."]:
         """Bits above the binary point, the sign bit among them: the `I` of `ap_fixed<W, I>`."""
-        return self.bits - self.fraction
+        return np.asarray(self.bits - self.fraction)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,7 +106,7 @@ class FixedType:
     def high(self) -> Int[np.ndarray, "..."]:
         """Largest integer of each element."""
         magnitude = np.maximum(self.bits - self.signed, 0)
-        return (np.int64(1) << magnitude) - 1
+        return np.asarray((np.int64(1) << magnitude) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         data = {"signed": self.signed.astype(int).tolist(), "bits": self.bits.tolist()}
@@ -162,7 +163,7 @@ class Wire:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @classmethod
-    def of_interval(cls, name: str, low: np.ndarray, high: np.ndarray, fraction: np.ndarray) -> Wire:
+    def of_interval(cls, name: str, low: Ints, high: Ints, fraction: Ints) -> Wire:
         """The narrowest wire that holds every integer of [low, high] at `fraction`; arrays of Python integers.
 
         Raises:
@@ -177,7 +178,7 @@ class Wire:
         return cls(name, low.shape, kind, frozen(low.astype(np.int64)), frozen(high.astype(np.int64)))
 
 
-def check_width(name: str, bits: np.ndarray) -> None:
+def check_width(name: str, bits: Ints) -> None:
     if np.max(bits) > MAX_BITS:
         where = np.unravel_index(int(np.argmax(bits)), np.shape(bits))
         raise GraphError(
@@ -186,6 +187,6 @@ def check_width(name: str, bits: np.ndarray) -> None:
         )
 
 
-def objects(values: np.ndarray) -> np.ndarray:
+def objects(values: Ints) -> np.ndarray:
     """The same integers as Python's unbounded ones."""
     return np.asarray(values).astype(object)
