@@ -62,7 +62,8 @@ class Checkpoints:
         step = self.latest
         if step is None:
             raise TrainingError(f"{self.folder} holds no complete checkpoint; start again without --resume")
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _plain(like))
+        plain = _plain(like)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), plain)
         parts = ocp.args.Composite(state=ocp.args.StandardRestore(target), loader=ocp.args.JsonRestore())
         try:
             found = self.manager.restore(step, args=parts)
@@ -70,7 +71,7 @@ class Checkpoints:
             raise TrainingError(
                 f"{self.folder}/{step} does not fit this model: {str(error).splitlines()[0]}"
             ) from error
-        return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(found["state"])), found["loader"]
+        return jax.tree.unflatten(jax.tree.structure(like), [found["state"][name] for name in plain]), found["loader"]
 
 
 def _plain(tree: Any) -> Any:

@@ -155,7 +155,7 @@ def train_step(
     (loss, terms), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = optimizer(config, state.params).update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradients), **terms}
+    metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **terms}
     return TrainState(params, state.fixed, opt_state, state.step + 1), metrics
 
 
