@@ -39,7 +39,8 @@ def augment(batch: TokenBatch, schema: DetectorSchema, config: AugmentConfig, ke
         ConfigError: a setting is out of range, or names a modality that the schema lacks.
     """
     config.check(schema)
-    modalities = dict(batch.modalities)
+    # in schema order, on which the keys depend: jit hands dicts back sorted by name
+    modalities = {name: batch.modalities[name] for name in schema.modalities}
     acted = jnp.zeros(batch.size, bool)
     for position, (name, step) in enumerate(STEPS.items()):
         settings = getattr(config, name)

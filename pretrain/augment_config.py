@@ -77,7 +77,7 @@ class Splitting:
     probability: float = 0.5
     fraction: float = 0.1
     z_min: float = 0.1
-    modalities: list[str] = field(default_factory=list)
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Soft:
     fraction: float = 0.1
     pt: float = 0.5
     radius: float = 0.4
-    modalities: list[str] = field(default_factory=list)
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class AugmentConfig:
             settings = getattr(self, step.name)
             for setting in fields(settings):
                 value = getattr(settings, setting.name)
-                if isinstance(value, list):
+                if isinstance(value, tuple):
                     _check_modalities(f"{step.name}.{setting.name}", value, schema)
                     continue
                 most = {"probability": 1.0, "fraction": 1.0, "soft_fraction": 1.0, "z_min": 0.5}.get(setting.name)
@@ -154,7 +154,7 @@ class AugmentConfig:
                     raise ConfigError(f"augment.{step.name}.{setting.name} must be {bounds}; it is {value}")
 
 
-def _check_modalities(where: str, names: list[str], schema: DetectorSchema) -> None:
+def _check_modalities(where: str, names: tuple[str, ...], schema: DetectorSchema) -> None:
     for name in names:
         if name not in schema.modalities:
             hint = close_names(name, schema.modalities)
