@@ -1,0 +1,173 @@
+"""`detfm distill`: a tagger becomes a tiny, quantised, pruned student over hardware integers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from distill_to_fpga.distill import DistillConfig, Distilled, Examples, distill
+from distill_to_fpga.inputs import HardwareLayout, hardware_layout, to_hardware
+from distill_to_fpga.lower import lower
+from distill_to_fpga.students import StudentConfig, save_student
+from finetune.command import labelled_rows
+from finetune.model import FinetuneConfig, Tagger, outputs
+from finetune.saved import load_tagger
+from foundation.command import Command
+from foundation.embedding import apply
+from foundation.progress import console
+from foundation.runs import Run, make_room
+from foundation.store import Store
+from foundation.train import METRICS
+
+STUDENT, REFERENCE = "student", "reference"
+
+
+@dataclass(frozen=True)
+class DistillRunConfig:
+    """A student and how it is made.
+
+    Attributes:
+        modality: whose tokens the trigger board receives; empty: the schema's first.
+        student: the network.
+        distill: its training.
+        reference: also train the floating-point student of the same shape on the teacher's labelled examples alone.
+        seed: of the initial weights and the order of examples.
+    """
+
+    modality: str = ""
+    student: StudentConfig = field(default_factory=StudentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    reference: bool = True
+    seed: int = 0
+
+
+def distill_run(
+    teacher: str | Path,
+    *,
+    cfg: DistillRunConfig,
+    out: str | Path,
+    store: str | Path | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Distils a finetune run into a student.
+
+    The teacher labels the whole `train` split; true labels enter for the examples that the teacher was given, and for
+    no others. The reference sees those labelled examples only.
+
+    Args:
+        teacher: a finetune run.
+        store: the data, if it has moved.
+        out: run folder to write.
+
+    Raises:
+        RunError, DataError, SchemaError, ConfigError, TrainingError: see the modules that raise them.
+    """
+    origin = Run.open(teacher, "finetune")
+    where = Path(store) if store is not None else origin.input("store")
+    data, tagger = Store.open(where), load_tagger(origin)
+    layout = hardware_layout(
+        data.schema, cfg.modality or next(iter(data.schema.modalities)), cfg.student.features, cfg.student.tokens
+    )
+    make_room(Path(out), "distill", overwrite)
+    labelled = labelled_rows(
+        data, tagger.task, origin.config(FinetuneConfig).labels, origin.provenance["seeds"]["train"]
+    )
+    train, validation = examples(data, tagger, layout, "train", labelled), examples(data, tagger, layout, "val")
+    task = tagger.task
+    student = distill(cfg.distill, cfg.student, train, task.classes, task.regression, validation, cfg.seed)
+    run = Run.create(
+        out,
+        "distill",
+        config=cfg,
+        schema=data.schema,
+        inputs={"teacher": teacher, "store": where},
+        seeds={"student": cfg.seed},
+    )
+    save_student(run.path / STUDENT, student.student, layout)
+    results = {"student": describe(student, layout)}
+    if cfg.reference:
+        reference = train_reference(cfg, train, labelled, tagger, validation)
+        save_student(run.path / REFERENCE, reference.student, layout)
+        results["reference"] = {"seconds": reference.seconds, "labels": len(labelled)}
+    lines = [json.dumps({**record, "step": int(record["step"])}) + "\n" for record in student.history]
+    (run.path / METRICS).write_text("".join(lines))
+    run.write("metrics.json", results)
+    return run
+
+
+def examples(
+    data: Store, tagger: Tagger, layout: HardwareLayout, split: str, labelled: Int[np.ndarray, " n"] | None = None
+) -> Examples:
+    """A split as the student sees it, with the teacher's outputs. Labels outside `labelled` are hidden.
+
+    Where a regression target is hidden or unknown, the teacher's own value stands in.
+    """
+    integers, saturated = hardware_integers(data, layout, split)
+    for name, count in zip(layout.features, saturated):
+        if count > 0.001 * integers[..., 0].size:
+            console.print(f"{split}: {count} values of '{name}' saturate their hardware type")
+    task, predicted = tagger.task, apply(tagger, outputs, data, split)
+    shown = np.ones(len(integers), bool) if labelled is None else np.isin(np.arange(len(integers)), labelled)
+    labels = np.full(len(integers), -1, np.int32)
+    if task.label is not None:
+        labels = np.where(shown, task.targets(data.labels(split, task.label)), -1).astype(np.int32)
+    targets = None
+    if task.regression:
+        true = np.stack([data.labels(split, name) for name in task.regression], axis=1)
+        use = shown[:, None] & np.isfinite(true)
+        targets = np.where(use, true, predicted[:, len(task.classes) :]).astype(np.float32)
+    return Examples(integers, labels, predicted[:, : len(task.classes)].astype(np.float32), targets)
+
+
+def hardware_integers(
+    data: Store, layout: HardwareLayout, split: str, rows: int = 8192
+) -> tuple[Int[np.ndarray, "n K H"], Int[np.ndarray, " H"]]:
+    """What the trigger board receives of a whole split, in row order, and the saturated values per feature."""
+    parts, saturated = [], np.zeros(len(layout.features), np.int64)
+    for first in range(0, data.length(split), rows):
+        batch = data.read(split, np.arange(first, min(first + rows, data.length(split))))
+        integers, clipped = to_hardware(batch.modalities[layout.modality], layout)
+        parts.append(integers)
+        saturated += clipped
+    return np.concatenate(parts), saturated
+
+
+def train_reference(
+    cfg: DistillRunConfig, train: Examples, labelled: Int[np.ndarray, " n"], tagger: Tagger, validation: Examples
+) -> Distilled:
+    """The floating-point student of the same shape, from the labelled examples alone: what distillation must beat."""
+    only = Examples(
+        train.integers[labelled],
+        train.labels[labelled],
+        None,
+        None if train.targets is None else train.targets[labelled],
+    )
+    shape = dataclasses.replace(cfg.student, quantized=False)
+    training = dataclasses.replace(cfg.distill, alpha=0.0)
+    return distill(training, shape, only, tagger.task.classes, tagger.task.regression, validation, cfg.seed)
+
+
+def describe(distilled: Distilled, layout: HardwareLayout) -> dict[str, float]:
+    """Size of the student and how long it took."""
+    from distill_to_fpga.estimate import estimate
+
+    return {**estimate(lower(distilled.student, layout)).to_dict(), "seconds": distilled.seconds}
+
+
+COMMAND = Command(
+    run=lambda args: distill_run(args.teacher, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
+    config=DistillRunConfig,
+    arguments=lambda parser: (
+        parser.add_argument("teacher", help="a finetune run"),
+        parser.add_argument("--store", help="the data, if it has moved"),
+        parser.add_argument("--out", default="runs/student", help="run folder to write"),
+        parser.add_argument("--overwrite", action="store_true", help="replace a distill run at --out"),
+    ),
+    description="Distils a tagger into a quantised student over the integers that the trigger board receives. "
+    "Example: detfm distill runs/finetune --cfg quickstart/distill --cfg.distill.ebops_budget 20000 --out runs/student",
+)
