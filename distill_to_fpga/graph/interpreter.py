@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from distill_to_fpga.graph import ops
 from distill_to_fpga.graph.graph import FixedPointGraph, Node
 from distill_to_fpga.graph.ops import Op, alignment, finest_along, finest_of, rounded
-from distill_to_fpga.graph.types import GraphError, Ints, Wire, bit_length, compressed, objects
+from distill_to_fpga.graph.types import GraphError, Ints, Wire, compressed, magnitude_bits, objects
 from foundation.errors import DataError, close_names
 
 Batch = Int[np.ndarray, "batch ..."]
@@ -137,7 +137,7 @@ def _(op: ops.Input, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
 
 @prepare.register
 def _(op: ops.Scale, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
-    check_fits(out, bit_length(abs(objects(op.offset))), word)
+    check_fits(out, magnitude_bits(objects(op.offset), objects(op.offset)), word)
     offset = constant(op.offset, word)
     return lambda v: v - offset
 

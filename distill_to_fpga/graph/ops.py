@@ -17,10 +17,10 @@ from distill_to_fpga.graph.types import (
     GraphError,
     Ints,
     Wire,
-    bit_length,
     check_width,
     frozen,
     ints,
+    magnitude_bits,
     objects,
 )
 
@@ -97,7 +97,7 @@ class Quantize(Op):
         drop = np.where(x.bits > 0, x.fraction - per_element(name, self.type.fraction, x.shape), 0)
         round_up = self.type.rounding == "half_up"
         low, high = (rounded(end, drop, round_up) for end in (x.low, x.high))
-        check_width(name, 1 + bit_length(np.maximum(abs(low), abs(high))))
+        check_width(name, 1 + magnitude_bits(low, high))
         low, high = low.astype(np.int64), high.astype(np.int64)
         bottom, top = (per_element(name, end, x.shape) for end in (self.type.low, self.type.high))
         if self.type.overflow == "saturate":
@@ -208,10 +208,10 @@ class Mul(Binary):
 
     def derive(self, name: str, *inputs: Wire) -> Wire:
         a, b = self.pair(name, *inputs)
-        corners = [objects(s) * objects(t) for s in (a.low, a.high) for t in (b.low, b.high)]
-        low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+        corners = np.array([objects(s) * objects(t) for s in (a.low, a.high) for t in (b.low, b.high)], dtype=object)
+        low, high = corners.min(0), corners.max(0)
         if a.name == b.name:
-            low = np.where((a.low <= 0) & (a.high >= 0), 0, np.minimum(corners[0], corners[3]))
+            low = np.where((a.low <= 0) & (a.high >= 0), objects(0), objects(corners[[0, 3]].min(0)))
         return Wire.of_interval(name, low, high, a.fraction + b.fraction)
 
 
@@ -330,16 +330,17 @@ def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:
 
 def rounded(values: Ints, drop: Ints, round_up: bool) -> np.ndarray:
     """`values * 2**-drop` as Python integers, rounded down or to nearest with ties upwards."""
-    drop = np.asarray(drop)
-    right = objects(np.maximum(drop, 0))
-    half = np.where(right > 0, objects(np.ones_like(drop)) << np.maximum(right - 1, 0), 0) if round_up else 0
-    return np.asarray(((objects(values) << objects(np.maximum(-drop, 0))) + half) >> right, dtype=object)
+
+    def shifted(value: int, places: int) -> int:
+        return value << -places if places <= 0 else (value + (round_up << places - 1)) >> places
+
+    return np.asarray(np.frompyfunc(shifted, 2, 1)(objects(values), objects(drop)), dtype=object)
 
 
 def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.ndarray]:
     """The same numbers with odd integers: trailing zero bits move into the fraction."""
     lowest = values & -values
-    zeros = np.where(values != 0, np.asarray(bit_length(lowest), dtype=np.int64) - 1, 0)
+    zeros = np.where(values != 0, np.asarray(magnitude_bits(0, objects(lowest)), dtype=np.int64) - 1, 0)
     return values >> zeros, np.broadcast_to(fraction, values.shape) - zeros
 
 

@@ -126,7 +126,11 @@ class FixedType:
         return f"{sign}fixed<{span(self.bits)} bits, {span(self.fraction)} fraction>"
 
 
-bit_length = np.frompyfunc(lambda value: int(value).bit_length(), 1, 1)
+def _magnitude_bits(low: int, high: int) -> int:
+    return max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
+
+
+magnitude_bits = np.frompyfunc(_magnitude_bits, 2, 1)  # bits that hold all integers of [low, high], but for the sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +173,9 @@ class Wire:
         Raises:
             GraphError: an element needs more than 62 bits.
         """
-        low, high = np.asarray(low, dtype=object), np.asarray(high, dtype=object)
+        low, high = objects(low), objects(high)
         signed = np.asarray(low < 0, dtype=bool)
-        width = np.maximum(bit_length(np.maximum(high, 0)), bit_length(np.where(signed, -low - 1, 0)))
-        bits = np.asarray(width, dtype=np.int64) + signed
+        bits = np.asarray(magnitude_bits(low, high), dtype=np.int64) + signed
         check_width(name, bits)
         kind = FixedType(signed, bits, np.where(bits > 0, fraction, 0))
         return cls(name, low.shape, kind, frozen(low.astype(np.int64)), frozen(high.astype(np.int64)))

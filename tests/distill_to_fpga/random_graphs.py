@@ -80,7 +80,8 @@ def reference(graph: FixedPointGraph, inputs: dict[str, np.ndarray], example: in
             values[node.name] = rationals(inputs[node.name][example])
         else:
             lsb = power(-graph.wires[node.inputs[0]].fraction)
-            values[node.name] = evaluate(node.op, lsb, *(values[name] for name in node.inputs))
+            result = evaluate(node.op, lsb, *(values[name] for name in node.inputs))
+            values[node.name] = np.asarray(result, dtype=object)  # numpy turns an array of no axes into its element
     return values
 
 
