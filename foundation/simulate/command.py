@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,9 +18,8 @@ import numpy as np
 from foundation.command import Command
 from foundation.errors import ConfigError, missing_extra
 from foundation.progress import console, progress
-from foundation.simulate.chunks import CHUNK_JETS, generate_chunk
-from foundation.simulate.config import SimulateConfig, check
-from foundation.simulate.write import new_file, refuse_existing, shuffled
+from foundation.simulate.config import CHUNK_JETS, SimulateConfig, check
+from foundation.simulate.write import check_room, new_file, shuffled
 
 SHUFFLE_STREAM = 1 << 32  # beyond every class index, so that no chunk shares its seed with the shuffling
 
@@ -33,20 +33,21 @@ class Simulated:
     clipped: int
 
 
-def simulate(cfg: SimulateConfig, out: Path, workers: int = 1) -> Simulated:
+def simulate(cfg: SimulateConfig, out: Path, workers: int = 1, overwrite: bool = False) -> Simulated:
     """Generates `cfg.jets_per_class` jets of each class into the ROOT file `out`.
 
     Classes are interleaved: the file is a sequence of blocks, each a random permutation of one chunk of every class.
-    Equal settings give equal columns, whatever `workers`.
+    Equal settings give equal columns, whatever `workers`. `overwrite` replaces a file that this function wrote, once
+    the new one is complete.
 
     Raises:
         ConfigError: settings that cannot work, found before anything is generated.
-        RunError: `out` exists.
+        RunError: `out` exists and is not to be, or must not be, replaced.
         ToolError: an optional package is missing.
         DataError: a class gives too few jets in the window.
     """
     check(cfg)
-    refuse_existing(out)
+    check_room(out, overwrite)
     for package in ("pythia8mc", "fastjet"):
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "sim", "`detfm simulate`")
@@ -57,7 +58,11 @@ def simulate(cfg: SimulateConfig, out: Path, workers: int = 1) -> Simulated:
     tasks = [(cfg, label, chunk, size) for chunk, size in enumerate(sizes) for label in cfg.classes]
     clipped = 0
     total = cfg.jets_per_class * len(cfg.classes)
-    with new_file(out, cfg) as writer, _map(workers) as run, progress("simulate", total, "jets") as bar:
+    with (
+        new_file(out, cfg, overwrite) as writer,
+        _map(min(workers, len(tasks))) as run,
+        progress("simulate", total, "jets") as bar,
+    ):
         made = run(_generate, tasks)
         for block in range(len(sizes)):
             chunks = []
@@ -70,6 +75,8 @@ def simulate(cfg: SimulateConfig, out: Path, workers: int = 1) -> Simulated:
 
 
 def _generate(task: tuple[SimulateConfig, str, int, int]) -> dict[str, Any]:
+    from foundation.simulate.chunks import generate_chunk  # needs the optional packages, checked by now
+
     return generate_chunk(*task)
 
 
@@ -88,12 +95,13 @@ def _map(workers: int) -> Iterator[Any]:
 
 
 def _arguments(parser: Any) -> None:
-    parser.add_argument("out", type=Path, help="the ROOT file to write; must not exist")
-    parser.add_argument("--workers", type=int, default=1, help="processes; the jets do not depend on it")
+    parser.add_argument("--out", type=Path, default=Path("jets.root"), help="the ROOT file to write")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; the jets are the same")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that this command wrote")
 
 
 def _run(arguments: Any) -> None:
-    made = simulate(arguments.cfg, arguments.out, arguments.workers)
+    made = simulate(arguments.cfg, arguments.out, arguments.workers, arguments.overwrite)
     size = made.path.stat().st_size / 1e6
     console.print(
         f"{made.path}: {made.jets:,} jets, {size:.2f} MB; {made.clipped:,} jets had more than "
@@ -106,5 +114,5 @@ COMMAND = Command(
     config=SimulateConfig,
     arguments=_arguments,
     description="Generate labelled jets with Pythia 8, FastJet and a parametrised detector, in JetClass branches."
-    " Example: detfm simulate jets.root --workers 2 --cfg simulate/sample --cfg.jets_per_class 10000",
+    " Example: detfm simulate --out jets.root --cfg simulate/sample --cfg.jets_per_class 10000",
 )

@@ -11,6 +11,7 @@ from foundation.simulate.detector import DetectorConfig
 from foundation.simulate.processes import find_processes
 
 JET_RADIUS = 0.8
+CHUNK_JETS = 500  # part of what defines a sample: another value gives other jets
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,14 @@ class Jets:
     def pt(self) -> Float[np.ndarray, "J"]:
         return np.hypot(self.px, self.py)
 
+    @property
+    def eta(self) -> Float[np.ndarray, "J"]:
+        return np.arcsinh(self.pz / self.pt)
+
+    @property
+    def phi(self) -> Float[np.ndarray, "J"]:
+        return np.arctan2(self.py, self.px)
+
     def __getitem__(self, keep: Int[np.ndarray, "K"]) -> Jets:
         return Jets(**{name: column[keep] for name, column in vars(self).items()})
 

@@ -38,6 +38,18 @@ class Process:
     bias_power: float = 5.0
 
 
+def _higgs(label: str, index: int, decay: str) -> Process:
+    """HZ production: the Z goes to neutrinos, so that the Higgs boson's is the only large jet of its hemisphere."""
+    settings = (
+        "HiggsSM:ffbar2HZ = on",
+        "25:onMode = off",
+        f"25:onIfMatch = {decay}",
+        "23:onMode = off",
+        "23:onIfAny = 12 14 16",
+    )
+    return Process(label, index, settings, systems=(((25, 2),),), bias_power=4.0)
+
+
 PROCESSES: dict[str, Process] = {
     process.label: process
     for process in (
@@ -66,45 +78,9 @@ PROCESSES: dict[str, Process] = {
             ),
             systems=(((23, 2),),),
         ),
-        Process(
-            "label_Hbb",
-            4,
-            (
-                "HiggsSM:ffbar2HZ = on",
-                "25:onMode = off",
-                "25:onIfMatch = 5 -5",
-                "23:onMode = off",
-                "23:onIfAny = 12 14 16",
-            ),
-            systems=(((25, 2),),),
-            bias_power=4.0,
-        ),
-        Process(
-            "label_Hcc",
-            5,
-            (
-                "HiggsSM:ffbar2HZ = on",
-                "25:onMode = off",
-                "25:onIfMatch = 4 -4",
-                "23:onMode = off",
-                "23:onIfAny = 12 14 16",
-            ),
-            systems=(((25, 2),),),
-            bias_power=4.0,
-        ),
-        Process(
-            "label_Hgg",
-            6,
-            (
-                "HiggsSM:ffbar2HZ = on",
-                "25:onMode = off",
-                "25:onIfMatch = 21 21",
-                "23:onMode = off",
-                "23:onIfAny = 12 14 16",
-            ),
-            systems=(((25, 2),),),
-            bias_power=4.0,
-        ),
+        _higgs("label_Hbb", 4, "5 -5"),
+        _higgs("label_Hcc", 5, "4 -4"),
+        _higgs("label_Hgg", 6, "21 21"),
     )
 }
 

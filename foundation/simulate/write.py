@@ -20,6 +20,7 @@ from foundation.errors import RunError
 from foundation.simulate.config import SimulateConfig
 
 TREE, METADATA = "tree", "metadata"
+MADE_BY = "detfm simulate"
 PARTICLES = "part"  # jagged columns are branches part_*, with the branch npart as their common counter
 
 
@@ -53,33 +54,48 @@ def _join(parts: list[Any]) -> Any:
 
 
 @contextmanager
-def new_file(out: Path, cfg: SimulateConfig) -> Iterator[JetWriter]:
+def new_file(out: Path, cfg: SimulateConfig, overwrite: bool = False) -> Iterator[JetWriter]:
     """A writer whose file appears at `out` complete, when the block ends without an error, or not at all.
 
     Raises:
-        RunError: `out` exists.
+        RunError: see `check_room`.
     """
-    refuse_existing(out)
+    check_room(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with uproot.recreate(partial, compression=uproot.LZMA(9)) as file:
             file[METADATA] = json.dumps(metadata(cfg), indent=1)
             yield JetWriter(file)
-        refuse_existing(out)
+        check_room(out, overwrite)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def refuse_existing(out: Path) -> None:
-    """Raises RunError if `out` exists."""
-    if out.exists():
-        raise RunError(f"{out} exists already; it is left as it is. Remove it, or write to another path")
+def check_room(out: Path, overwrite: bool) -> None:
+    """Refuses to touch what exists, unless `overwrite` and it is a file that `detfm simulate` wrote.
+
+    Raises:
+        RunError: `out` exists and stays.
+    """
+    if not out.exists():
+        return
+    if not overwrite:
+        raise RunError(f"{out} exists and is left as it is; choose another --out, or --overwrite to replace it")
+    try:
+        with uproot.open(out) as file:
+            ours = json.loads(file[METADATA])["made_by"] == MADE_BY
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise RunError(
+            f"{out} was not written by `{MADE_BY}`, so --overwrite does not replace it; choose another --out"
+        )
 
 
 def metadata(cfg: SimulateConfig) -> dict[str, Any]:
     """What is stored beside the jets: every setting, and the versions of what made them."""
     packages = ("pythia8mc", "fastjet", "numpy", "awkward", "uproot")
     versions = {"detfm": __version__, **{package: version(package) for package in packages}}
-    return {"made_by": "detfm simulate", "settings": to_dict(cfg), "versions": versions}
+    return {"made_by": MADE_BY, "settings": to_dict(cfg), "versions": versions}
