@@ -1,0 +1,144 @@
+"""What a student is trained for: settings, examples and the terms of the loss.
+
+Axes: B examples, N tokens, F features, C classes, R regression outputs, O = C + R.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from distill_to_fpga.students import StudentConfig
+from foundation.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How a student is trained.
+
+    Attributes:
+        steps: number of optimiser steps.
+        batch: examples per step.
+        learning_rate: peak, after a linear warm-up; then a cosine to zero.
+        warmup: fraction of the steps.
+        width_rate: learning rate of the bit widths, relative to that of the weights.
+        alpha: share of the teacher in the loss; the labels have the rest. 0 trains on labels alone.
+        temperature: softens the teacher's and the student's logits before they are compared.
+        regression_weight: of the Huber loss of the regression outputs.
+        beta_start, beta_end: price of one EBOP, raised geometrically from the first to the second over the first 80% of
+            the steps, so that accuracy is learnt first and width later.
+        ebops_budget: adjusts the price so that the student ends near so many EBOPs; beta_start is where it begins and
+            beta_end is not used.
+        gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
+    """
+
+    steps: int = 4000
+    batch: int = 512
+    learning_rate: float = 5e-3
+    warmup: float = 0.05
+    width_rate: float = 3.0
+    alpha: float = 0.7
+    temperature: float = 2.0
+    regression_weight: float = 1.0
+    beta_start: float = 1e-8
+    beta_end: float = 3e-6
+    ebops_budget: int | None = None
+    gamma: float = 1e-7
+
+    def check(self) -> None:
+        """Raises ConfigError naming the first setting out of range."""
+        for name, low, high in (("steps", 1, np.inf), ("batch", 1, np.inf), ("alpha", 0, 1), ("warmup", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"distillation needs {low} <= {name} <= {high}; it is {getattr(self, name)}")
+        for name in ("learning_rate", "temperature", "beta_start", "beta_end"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"distillation needs {name} > 0; it is {getattr(self, name)}")
+        if self.ebops_budget is not None and self.ebops_budget < 1:
+            raise ConfigError(f"ebops_budget must be at least 1; it is {self.ebops_budget}")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Examples:
+    """What a student learns from.
+
+    Attributes:
+        integers: what the trigger board receives.
+        labels: class integers, -1 where unknown (such an example learns from the teacher alone).
+        teacher: the teacher's logits, or None.
+        targets: regression targets, NaN where unknown, or None.
+        weights: example weights, or None for equal ones.
+    """
+
+    integers: Int[Any, "B N F"]
+    labels: Int[Any, " B"]
+    teacher: Float[Any, "B C"] | None = None
+    targets: Float[Any, "B R"] | None = None
+    weights: Float[Any, " B"] | None = None
+
+
+def losses(
+    outputs: Float[Array, "B O"], examples: Examples, config: DistillConfig, classes: int
+) -> dict[str, Float[Array, ""]]:
+    """The terms of the loss, each averaged over the batch with the example weights."""
+    weights = jnp.ones(len(outputs)) if examples.weights is None else examples.weights
+    weights = weights / jnp.maximum(weights.mean(), 1e-12)
+    terms = _classification(outputs[:, :classes], examples, config, weights) if classes else {}
+    if examples.targets is not None:
+        there = jnp.isfinite(examples.targets)
+        huber = optax.huber_loss(outputs[:, classes:], jnp.where(there, examples.targets, 0))
+        terms["regression"] = config.regression_weight * (weights[:, None] * jnp.where(there, huber, 0)).mean()
+    return terms
+
+
+def _classification(
+    logits: Float[Array, "B C"], examples: Examples, config: DistillConfig, weights: Float[Array, " B"]
+) -> dict[str, Float[Array, ""]]:
+    """Cross-entropy with the labels, and the divergence from the softened teacher (arXiv:1503.02531)."""
+    known = examples.labels >= 0
+    alpha = config.alpha if examples.teacher is not None else 0.0
+    share = jnp.where(known, alpha, float(alpha > 0))
+    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(examples.labels, 0))
+    terms = {"cross_entropy": (weights * jnp.where(known, (1 - share) * entropy, 0)).mean()}
+    if examples.teacher is not None and alpha > 0:
+        hot = config.temperature
+        target = jax.nn.log_softmax(examples.teacher / hot)
+        divergence = optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(logits / hot), target)
+        terms["teacher"] = (weights * share * hot**2 * divergence).mean()
+    return terms
+
+
+def checked(
+    train: Examples, config: DistillConfig, shape: StudentConfig, classes: Sequence[str], regressions: Sequence[str]
+) -> Examples:
+    """The examples, without a teacher that is not used.
+
+    Raises:
+        DataError: they do not fit each other, the settings or the student.
+    """
+    count = len(train.integers)
+    if not count or train.integers.shape[1] != shape.tokens:
+        raise DataError(f"expected integers [B > 0, {shape.tokens}, F], got shape {train.integers.shape}")
+    shapes = {"labels": (count,), "weights": (count,), "teacher": (count, len(classes))}
+    for name, wanted in {**shapes, "targets": (count, len(regressions))}.items():
+        values = getattr(train, name)
+        if values is not None and values.shape != wanted:
+            raise DataError(f"{name} must have shape {wanted}, got {values.shape}")
+    if (train.targets is None) != (not regressions):
+        raise DataError(f"the student has {len(regressions)} regression outputs: give it as many targets")
+    if np.max(train.labels) >= len(classes):
+        raise DataError(f"label {np.max(train.labels)} among the examples, but there are {len(classes)} classes")
+    if config.alpha == 1 and train.teacher is None:
+        raise DataError("alpha is 1, so the loss is the teacher's alone, and there are no teacher logits")
+    if config.alpha == 0 or train.teacher is None:
+        if train.targets is None and not (np.asarray(train.labels) >= 0).any():
+            raise DataError("no example has a label and there is no teacher: nothing to learn from")
+        return replace(train, teacher=None)
+    return train

@@ -1,0 +1,172 @@
+"""Fixed-point quantisers whose widths are learnt by gradient descent, and what the widths cost (HGQ, arXiv:2405.00645).
+
+A number is rounded to f fractional bits, q(x, f) = floor(x 2^f + 1/2) 2^-f. Its error delta = x - q shrinks by half
+per bit, |delta| ~ 2^-f, hence the surrogate gradient d q / d f = ln 2 * delta. The integer bits follow from the range
+of the values. A number left with no bits at all is the constant zero: quantisation and pruning are one thing.
+
+Quantised values are floats that lie exactly on their grid, so sums and products of them are exact as long as they fit
+the float's mantissa (24 bits in float32); `distill_to_fpga.lower` says where they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.lax import stop_gradient
+from jaxtyping import Array, Float, Int
+
+Mode = Literal["float", "train", "calibrate", "fixed"]
+"""`float`: no quantisation. `train`: quantised, unbounded range, extremes recorded with a memory of some 100 steps.
+`calibrate`: the same, nothing forgotten. `fixed`: as in the firmware, saturating outside the calibrated range."""
+
+PEAK_DECAY = 0.99  # per training step: an extreme that the current weights no longer reach is forgotten in ~100 steps
+NO_BITS = -128  # integer bits of a range that holds only zero: no fraction makes its width positive
+MAX_FRACTION = 20
+
+
+class Width(nnx.Param):
+    """Learnable fractional bits, kept as a float and rounded when used."""
+
+
+class Extreme(nnx.Variable):
+    """The lowest or highest value that reached a quantiser; zero is always within the range."""
+
+
+class Calibrated(nnx.Variable):
+    """The integer type an activation was given after calibration: bits (with the sign bit) and sign."""
+
+
+def power_of_two(exponent: Array | int) -> Array:
+    """2^exponent for exponents -126 to 127, exact: it writes the exponent's bits (`exp2` is not exact everywhere)."""
+    real = jnp.result_type(float)
+    bits, bias, whole = (52, 1023, jnp.int64) if real == jnp.float64 else (23, 127, jnp.int32)
+    return jax.lax.bitcast_convert_type((jnp.asarray(exponent, whole) + bias) << bits, real)
+
+
+def round_half_up(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """floor(x + 1/2) as if computed without rounding error: in floats, 0.5 - 2^-25 + 0.5 is 1."""
+    low = jnp.floor(x)
+    return low + (x - low >= 0.5)
+
+
+def rounded_fraction(fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Whole fractional bits, with the gradient of the identity."""
+    whole = jnp.clip(round_half_up(fraction), -MAX_FRACTION, MAX_FRACTION)
+    return stop_gradient(whole) + (fraction - stop_gradient(fraction))
+
+
+def quantize(x: Float[Array, "..."], fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x rounded half up to `fraction` binary places (rounded to whole bits; broadcast against x).
+
+    Gradients: d q / d x = 1 (straight-through) and d q / d f = ln 2 * (x - q), arXiv:2405.00645 section 3.
+    """
+    f = rounded_fraction(fraction)
+    whole = stop_gradient(f).astype(jnp.int32)
+    q = stop_gradient(round_half_up(x * power_of_two(whole)) * power_of_two(-whole))
+    delta = stop_gradient(x) - q
+    # The last two terms are exactly zero in the forward pass, so that q stays on its grid.
+    return q + (x - stop_gradient(x)) + math.log(2) * delta * (f - stop_gradient(f))
+
+
+def integer_bits(low: Float[Array, "..."], high: Float[Array, "..."]) -> Int[Array, "..."]:
+    """Bits above the binary point that hold [low, high], the sign bit not counted.
+
+    max(floor(log2 high) + 1, ceil(log2 -low)), arXiv:2405.00645; may be negative. `NO_BITS` for a range of zero alone.
+    """
+    _, above = jnp.frexp(high)
+    mantissa, below = jnp.frexp(-low)
+    below = below - (mantissa == 0.5)
+    return jnp.maximum(jnp.where(high > 0, above, NO_BITS), jnp.where(low < 0, below, NO_BITS)).astype(jnp.int32)
+
+
+def bit_width(low: Array, high: Array, fraction: Float[Array, "..."], group: int = 1) -> Float[Array, "..."]:
+    """Width max(i' + f, 0) of quantised values within [low, high]; the sign bit is not counted.
+
+    Args:
+        low, high: extremes of the values on the grid.
+        fraction: fractional bits.
+        group: how many numbers share this width. The gradient is divided by sqrt(group), because the loss' own gradient
+            on a shared width, a sum of random signs, grows only with that root (arXiv:2405.00645).
+    """
+    bits = jax.nn.relu(stop_gradient(integer_bits(low, high)) + rounded_fraction(fraction))
+    return stop_gradient(bits) + (bits - stop_gradient(bits)) / math.sqrt(group)
+
+
+def constant_width(values: Float[Array, "..."], fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Bits of each constant once quantised, from its first to its last non-zero one (001100 counts 2); no sign bit.
+
+    The gradient on the fraction is that of the upper bound max(i' + f, 0), with i' from the largest constant that
+    shares the fraction (arXiv:2405.00645: EBOPs, and their bound during training).
+    """
+    q = stop_gradient(quantize(values, fraction))
+    shared = tuple(axis for axis, size in enumerate(fraction.shape) if size < q.shape[axis])
+    low, high = q.min(shared, keepdims=True), q.max(shared, keepdims=True)
+    bound = bit_width(low, high, fraction, group=q.size // low.size)
+    integers = jnp.abs(q * power_of_two(stop_gradient(rounded_fraction(fraction)).astype(jnp.int32))).astype(jnp.int32)
+    _, first = jnp.frexp(integers.astype(q.dtype))
+    _, last = jnp.frexp((integers & -integers).astype(q.dtype))
+    return jnp.where(integers > 0, first - last + 1, 0) + (bound - stop_gradient(bound))
+
+
+class ActivationQuantizer(nnx.Module):
+    """Rounds activations to learnt fractional bits; the range comes from what it sees.
+
+    Attributes:
+        fraction: fractional bits, of shape `shape`.
+        low, high: extremes seen, same shape.
+        bits, signed: the integer type set by calibration, same shape; outside its range, values saturate.
+        copies: in how many places of the circuit each of these widths occurs (tokens that share a network).
+    """
+
+    def __init__(self, shape: tuple[int, ...], fraction: Any, copies: int = 1):
+        self.copies = copies
+        self.fraction = Width(jnp.broadcast_to(jnp.asarray(fraction, jnp.float32), shape))
+        self.low, self.high = Extreme(jnp.zeros(shape)), Extreme(jnp.zeros(shape))
+        self.bits = Calibrated(jnp.zeros(shape, jnp.int32))
+        self.signed = Calibrated(jnp.zeros(shape, jnp.int32))
+
+    def __call__(self, x: Float[Array, "B *shape"], mode: Mode) -> Float[Array, "B *shape"]:
+        if mode == "float":
+            return x
+        if mode != "fixed":
+            self._record(stop_gradient(x), PEAK_DECAY if mode == "train" else 1.0)
+            return quantize(x, self.fraction[...])
+        fraction = self.fraction[...].astype(jnp.int32)
+        magnitude = power_of_two(self.bits[...] - self.signed[...])
+        integers = round_half_up(x * power_of_two(fraction))
+        return jnp.clip(integers, -magnitude * self.signed[...], magnitude - 1) * power_of_two(-fraction)
+
+    def _record(self, x: Float[Array, "B *shape"], memory: float) -> None:
+        shape = self.fraction.shape
+        lead = x.ndim - len(shape)
+        axes = (*range(lead), *(lead + i for i, size in enumerate(shape) if size == 1))
+        self.low[...] = jnp.minimum(memory * self.low[...], x.min(axes).reshape(shape))
+        self.high[...] = jnp.maximum(memory * self.high[...], x.max(axes).reshape(shape))
+
+    def width(self, mode: Mode) -> Float[Array, "*shape"]:
+        """Bits per element, the sign bit not counted."""
+        if mode == "fixed":
+            return (self.bits[...] - self.signed[...]).astype(jnp.float32)
+        fraction = self.fraction[...]
+        low, high = (stop_gradient(quantize(v[...], fraction)) for v in (self.low, self.high))
+        return bit_width(low, high, fraction, group=self.copies)
+
+    def freeze(self) -> None:
+        """Sets the integer type from the recorded extremes; the fraction becomes whole."""
+        fraction = rounded_fraction(self.fraction[...])
+        scale = power_of_two(fraction.astype(jnp.int32))
+        low, high = (np.asarray(quantize(v[...], fraction) * scale) for v in (self.low, self.high))
+        signed = low < 0
+        self.bits[...] = jnp.asarray(np.maximum(_bit_length(high), _bit_length(-low - 1)) + signed, jnp.int32)
+        self.signed[...] = jnp.asarray(signed, jnp.int32)
+        self.fraction[...] = fraction
+
+
+def _bit_length(values: np.ndarray) -> np.ndarray:
+    """Bits of the integers that the floats `values` hold; 0 for negative ones."""
+    return np.frexp(np.maximum(values, 0))[1]
