@@ -1,0 +1,118 @@
+"""The encoder: permutation and padding invariance, gradients, modalities, saving."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from example import batch, schema, statistics
+from flax import nnx
+
+from foundation.batch import TokenBatch, Tokens
+from foundation.errors import ConfigError, RunError, SchemaError
+from foundation.models import Encoder, EncoderConfig, count_parameters, load_encoder, save_encoder
+
+SMALL = {"width": 16, "layers": 2, "heads": 2}
+
+
+def encoder(spec, **settings):
+    return Encoder(spec, statistics(spec), EncoderConfig(**{**SMALL, **settings}), rngs=nnx.Rngs(0))
+
+
+def replaced(b: TokenBatch, **modalities) -> TokenBatch:
+    return TokenBatch({**b.modalities, **modalities}, b.globals, b.labels, b.weights, b.index)
+
+
+@pytest.mark.parametrize("pair_features", [False, True])
+def test_the_embedding_does_not_depend_on_the_order_of_constituents(pair_features):
+    spec = schema()
+    model, b = encoder(spec, pair_features=pair_features), batch(spec)
+    tokens = b.modalities["particles"]
+    order = np.random.default_rng(1).permutation(tokens.mask.shape[1])
+    shuffled = replaced(b, particles=Tokens(tokens.values[:, order], tokens.mask[:, order]))
+    before, after = model(b), model(shuffled)
+    np.testing.assert_allclose(before.pooled, after.pooled, atol=2e-5)
+    np.testing.assert_allclose(before.tokens[:, order], after.tokens, atol=2e-5)
+
+
+@pytest.mark.parametrize("pair_features", [False, True])
+def test_padding_changes_nothing(pair_features):
+    spec = schema(("particles", "muons"))
+    model = encoder(spec, pair_features=pair_features)
+    short, long = batch(spec), batch(spec, padding=5)
+    np.testing.assert_allclose(model(short).pooled, model(long).pooled, atol=2e-5)
+
+
+def test_values_behind_the_mask_are_never_seen():
+    spec = schema()
+    model, b = encoder(spec, pair_features=True), batch(spec)
+    tokens = b.modalities["particles"]
+    garbage = np.where(tokens.mask[..., None], tokens.values, 7.0).astype(np.float32)
+    dirty = replaced(b, particles=Tokens(garbage, tokens.mask))
+    np.testing.assert_allclose(model(b).pooled, model(dirty).pooled, atol=2e-5)
+
+
+def test_pair_bias_reaches_the_output():
+    """Same parameters elsewhere; the pair network alone moved: the embedding must move with it."""
+    spec = schema()
+    model, b = encoder(spec, pair_features=True), batch(spec)
+    before = model(b).pooled
+    model.pairs.down.kernel[...] = model.pairs.down.kernel[...] + 1.0
+    assert float(jnp.abs(model(b).pooled - before).max()) > 1e-3
+
+
+@pytest.mark.parametrize("pair_features", [False, True])
+def test_gradients_are_finite_with_empty_examples(pair_features):
+    spec = schema(("particles", "muons"), with_globals=True)
+    model, b = encoder(spec, pair_features=pair_features), batch(spec)
+    empty = {n: Tokens(0 * t.values, np.zeros_like(t.mask)) for n, t in b.modalities.items()}
+    gradients = nnx.grad(lambda m: m(replaced(b, **empty)).pooled.std())(model)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_every_modality_and_the_globals_matter():
+    spec = schema(("particles", "muons"), with_globals=True)
+    model, b = encoder(spec), batch(spec)
+    base = model(b).pooled
+    muons = b.modalities["muons"]
+    moved = replaced(b, muons=Tokens(muons.values + 1.0, muons.mask))
+    shifted = TokenBatch(b.modalities, b.globals + 1.0, b.labels, b.weights, b.index)
+    assert float(jnp.abs(model(moved).pooled - base).max()) > 1e-3
+    assert float(jnp.abs(model(shifted).pooled - base).max()) > 1e-3
+
+
+def test_bfloat16_stays_close_and_returns_float32():
+    spec = schema()
+    b = batch(spec)
+    full, half = encoder(spec)(b).pooled, encoder(spec, precision="bfloat16")(b).pooled
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(full, half, atol=0.15)
+
+
+def test_dropout_acts_only_with_a_key():
+    spec = schema()
+    model, b = encoder(spec, dropout=0.5), batch(spec)
+    np.testing.assert_array_equal(model(b).pooled, model(b).pooled)
+    assert float(jnp.abs(model(b, jax.random.key(0)).pooled - model(b).pooled).max()) > 1e-3
+
+
+def test_saved_and_loaded_without_the_store(tmp_path):
+    spec = schema()
+    model, b = encoder(spec), batch(spec)
+    save_encoder(tmp_path, model)
+    loaded = load_encoder(tmp_path)
+    np.testing.assert_array_equal(model(b).pooled, loaded(b).pooled)
+    assert loaded.schema == spec
+    assert count_parameters(loaded) == count_parameters(model)
+
+
+def test_errors_name_what_is_wrong(tmp_path):
+    with pytest.raises(ConfigError, match="multiple"):
+        encoder(schema(), width=15)
+    with pytest.raises(ConfigError, match="pt, eta and phi"):
+        encoder(schema(("muons",)), pair_features=True)
+    with pytest.raises(SchemaError, match="needs modality 'muons'"):
+        encoder(schema(("particles", "muons")))(batch(schema()))
+    with pytest.raises(RunError, match="no finished encoder"):
+        load_encoder(tmp_path)
