@@ -7,7 +7,7 @@ translation). Rotation, translation and smearing follow JetCLR (arXiv:2108.04253
 
 An augmentation changes coordinates only. Whatever else depends on them (log pt, pt fractions; the energy, where eta
 is measured from the beam line and has moved) says so in the schema by its `recompute` expression, evaluated in schema
-order for the examples that were augmented.
+order for the examples that were augmented. Tokens that came in descending pt leave in descending pt.
 
 Axes: B examples, N tokens, F features, G globals.
 """
@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.expression import Expression
-from foundation.schema import DetectorSchema
+from foundation.schema import DetectorSchema, Modality
 from pretrain.augment_config import AugmentConfig, Dropout, Rotation, Smearing, Soft, Splitting, Translation
 from pretrain.augment_steps import STEPS, set_column
 
@@ -51,8 +51,25 @@ def augment(batch: TokenBatch, schema: DetectorSchema, config: AugmentConfig, ke
         modalities = step(modalities, schema, settings, acts, step_key)
         acted |= acts
     for name, tokens in modalities.items():
+        tokens = _restore_order(batch.modalities[name], tokens, schema.modalities[name], acted)
         modalities[name] = _recompute(tokens, schema, name, batch.globals, acted)
     return TokenBatch(modalities, batch.globals, batch.labels, batch.weights, batch.index)
+
+
+def _restore_order(before: Tokens, after: Tokens, modality: Modality, acted: Bool[Any, " B"]) -> Tokens:
+    """Sorts the examples that were in descending pt before: daughters and smeared tokens take their rank in the list.
+
+    Detectors and simulations list by pt, and masked modelling tells tokens by their rank.
+    """
+    column = modality.coordinate_index("pt")
+    if column is None:
+        return after
+    old, new = (jnp.where(t.mask, t.values[..., column], -jnp.inf) for t in (before, after))
+    descending = jnp.all(old[:, :-1] >= old[:, 1:], axis=1) & acted
+    rank = jnp.arange(new.shape[1])[None]
+    order = jnp.where(descending[:, None], jnp.argsort(new, axis=1, descending=True, stable=True), rank)
+    values = jnp.take_along_axis(after.values, order[..., None], axis=1)
+    return Tokens(values, jnp.take_along_axis(after.mask, order, axis=1))
 
 
 def _recompute(

@@ -68,7 +68,7 @@ def only(**chosen):
     return AugmentConfig(**{**{k: getattr(OFF, k) for k in OFF.__dataclass_fields__}, **chosen})
 
 
-def make_batch(seed):
+def make_batch(seed, descending=False):
     """Charged, neutral and hit tokens of each example; some modalities of some examples empty; a filler last."""
     rng = np.random.default_rng(seed)
     modalities = {}
@@ -78,7 +78,9 @@ def make_batch(seed):
         values = rng.normal(size=(SIZE, SLOTS, width))
         if name != "hits":
             i = SCHEMA.modalities[name].index("pt")
-            values[..., i] = np.exp(rng.normal(1, 1, mask.shape))
+            values[..., i] = np.sort(np.exp(rng.normal(1, 1, mask.shape)))  # ascending: what augment must not re-sort
+            if descending:
+                values[..., i] = values[:, ::-1, i]
             values[..., i + 1 : i + 3] = rng.normal(0, 0.3, (*mask.shape, 2))
         if name == "charged":
             values[..., 4] = values[..., 1] * np.cosh(values[..., 2]) * 1.02
@@ -225,7 +227,7 @@ def test_each_daughter_is_collinear_with_a_mother_and_shares_its_momentum():
 
 def test_splitting_takes_any_token_when_slots_are_few():
     """The one free slot goes to each of the tokens alike, not to the leading one."""
-    values = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (2000, 4, 3)), jnp.float32).at[:, 3].set(0)
+    values = jnp.sort(jax.random.uniform(jax.random.key(0), (2000, 4, 3), minval=1, maxval=2), axis=1).at[:, 3].set(0)
     mask = jnp.ones((2000, 4), bool).at[:, 3].set(False)
     schema = DetectorSchema(modalities={"neutral": SCHEMA.modalities["neutral"]})
     batch = TokenBatch({"neutral": Tokens(values, mask)}, jnp.zeros((2000, 0)), {}, jnp.ones(2000), jnp.arange(2000))
@@ -384,6 +386,18 @@ def test_the_order_of_modalities_in_the_dict_does_not_matter():
     eager = augment(batch, SCHEMA, only(**chosen), jax.random.key(1))
     for a, b in zip(jax.tree.leaves(eager), jax.tree.leaves(apply(batch, 1, **chosen)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_tokens_in_descending_pt_stay_so():
+    batch = make_batch(9, descending=True)
+    after = apply(batch, 9, splitting=Splitting(1.0, 0.6))
+    pt = column(after, "charged", "pt")
+    assert np.all(pt[:, :-1] >= pt[:, 1:])
+    assert mask(after, "charged").sum() > mask(batch, "charged").sum()
+    ascending = make_batch(9)
+    first = apply(ascending, 9, splitting=Splitting(1.0, 0.6)).modalities["charged"].values[:, :, 2]
+    real = mask(ascending, "charged")
+    np.testing.assert_array_equal(np.asarray(first)[real], column(ascending, "charged", "eta")[real])
 
 
 def test_named_modalities_alone_radiate():
