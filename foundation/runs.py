@@ -161,21 +161,28 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
+def check_room(path: Path, stage: str, overwrite: bool) -> None:
+    """Checks that `path` may be written, touching nothing.
+
+    Raises:
+        RunError: something is there, and it is not an empty folder, nor (if `overwrite`) a run of the same stage.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite:
+        raise RunError(f"{path} exists; choose another --out, or --overwrite to replace it")
+    Run.open(path, stage)
+
+
 def make_room(path: Path, stage: str, overwrite: bool) -> None:
     """Checks that `path` may be written; removes a run of the same stage if `overwrite`.
 
     Raises:
         RunError: something is there that may not be replaced. Nothing is touched then.
     """
-    if not path.exists():
-        return
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
-        return
-    if not overwrite:
-        raise RunError(f"{path} exists; choose another --out, or --overwrite to replace it")
-    Run.open(path, stage)
-    shutil.rmtree(path)
+    check_room(path, stage, overwrite)
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,7 @@ student, firmware.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -186,6 +187,7 @@ class DetectorSchema:
         """Raises SchemaError naming the first thing that contradicts another."""
         if not self.modalities:
             raise SchemaError(f"schema '{self.name}' names no modality")
+        self._check_names()
         for where, text in self._expressions().items():
             _parse(where, text)
         for name, modality in self.modalities.items():
@@ -195,6 +197,21 @@ class DetectorSchema:
         total = sum(self.split.fractions.values())
         if abs(total - 1) > 1e-6 or min(self.split.fractions.values()) < 0:
             raise SchemaError(f"split.fractions must be positive and sum to 1; they are {self.split.fractions}")
+
+    def _check_names(self) -> None:
+        """Names become file names, C++ identifiers and columns of other expressions."""
+        groups: dict[str, Iterable[str]] = {
+            "modalities": self.modalities,
+            **{f"modalities.{n}.features": m.features for n, m in self.modalities.items()},
+            "globals": self.globals,
+            "labels": self.labels,
+            "observers": self.observers,
+            "split.fractions": self.split.fractions,
+        }
+        for where, names in groups.items():
+            bad = [name for name in names if not (name.isidentifier() and name.isascii())]
+            if bad:
+                raise SchemaError(f"{where}: '{bad[0]}' is no name; use letters, digits and _, not beginning with a digit")
 
     def _expressions(self) -> dict[str, str]:
         """Where -> expression over file columns, for every expression that is not empty."""
