@@ -28,6 +28,10 @@ class Reader(Protocol):
     columns: dict[str, str]
     num_rows: int
 
+    def require(self, columns: Sequence[str]) -> None:
+        """Raises DataError naming the first column that is not there, and the close ones that are."""
+        ...
+
     def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
         """Records of the given columns, `rows` rows at a time (the last chunk may be shorter), in file order.
 

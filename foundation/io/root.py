@@ -42,11 +42,14 @@ class RootReader:
     def close(self) -> None:
         self.file.close()
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
+    def require(self, columns: Sequence[str]) -> None:
         for column in columns:
             if column not in self.columns:
                 hint = close_names(column, self.columns)
                 raise DataError(f"{self.path}: tree '{self.name}' has no branch '{column}'; {hint}")
+
+    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
+        self.require(columns)
         for start in range(0, self.num_rows, rows):
             stop = min(start + rows, self.num_rows)
             yield ak.zip({c: self._read(c, start, stop) for c in columns}, depth_limit=1)
