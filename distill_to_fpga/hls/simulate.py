@@ -1,0 +1,79 @@
+"""The C++ of an exported project as an executor: compiled once with g++, then fed many vectors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from distill_to_fpga.graph import FixedPointGraph
+from foundation.errors import ToolError
+
+
+def compiler() -> str:
+    """The C++ compiler: `$CXX`, else g++.
+
+    Raises:
+        ToolError: it is not installed; says what to install.
+    """
+    name = os.environ.get("CXX", "g++")
+    found = shutil.which(name)
+    if found is None:
+        raise ToolError(
+            f"the C simulation needs the C++ compiler '{name}', which is not on PATH.\n"
+            "  Debian, Ubuntu: apt install g++    Alma, Fedora: dnf install gcc-c++    or set CXX to another compiler"
+        )
+    return found
+
+
+def compile_batch(project: Path, graph: FixedPointGraph, build: Path, trace: bool = False) -> Path:
+    """Compile `tb/NAME_batch.cpp` with the firmware's own sources; returns the program.
+
+    Args:
+        build: folder to write into; never the project itself.
+        trace: report every wire instead of the outputs.
+
+    Raises:
+        ToolError: no compiler, or it fails (with the first lines of what it says).
+    """
+    program = build / (f"{graph.name}_trace" if trace else f"{graph.name}_batch")
+    files = [f"src/{graph.name}.cpp", f"tb/{graph.name}_batch.cpp"]
+    flags = ["-O1", "-std=c++14", "-w", "-isystem", "include/ap_types", "-Isrc", *(["-DDETFM_TRACE"] if trace else [])]
+    command = [compiler(), *flags, *files, "-o", str(program.resolve())]
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ToolError(f"{' '.join(command)}\n  failed in {project}:\n{result.stderr[:2000]}")
+    return program
+
+
+def run_batch(
+    program: Path, inputs: Sequence[Int[np.ndarray, "vectors ..."]], columns: int
+) -> Int[np.ndarray, "vectors columns"]:
+    """Feed integers to a compiled project; bit patterns of what it reports, `columns` for each vector.
+
+    Raises:
+        ToolError: the program fails or reports too little.
+    """
+    count = len(inputs[0])
+    given, reported = program.with_suffix(".in"), program.with_suffix(".out")
+    np.concatenate([values.reshape(count, -1) for values in inputs], axis=1).astype("<i8").tofile(given)
+    result = subprocess.run([str(program.resolve()), str(given), str(reported)], capture_output=True, check=False)
+    words = np.fromfile(reported, dtype="<i8") if reported.exists() else np.zeros(0, np.int64)
+    if result.returncode != 0 or words.size != count * columns:
+        found = f"status {result.returncode}, {words.size} of {count * columns} words"
+        raise ToolError(f"{program.name} did not report every vector: {found}")
+    return words.astype(np.int64).reshape(count, columns)
+
+
+def simulate(
+    project: Path, graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path
+) -> Int[np.ndarray, "vectors words"]:
+    """Bit patterns of all outputs, one port after another, from the compiled firmware."""
+    program = compile_batch(project, graph, build)
+    columns = sum(graph.wires[wire].size for wire in graph.outputs.values())
+    return run_batch(program, [np.asarray(inputs[name]) for name in graph.inputs], columns)
