@@ -20,7 +20,6 @@ from foundation.hashing import bits, hash_rows, mix
 from foundation.schema import DetectorSchema, Feature, Label, Modality
 
 Columns = Mapping[str, ak.Array]
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def per_row(where: str, text: str, columns: Columns, rows: int) -> Shaped[np.nda
         SchemaError: the expression cannot be evaluated, or gives a list per row; names `where`.
     """
     value = _evaluate(where, text, columns)
-    if np.ndim(value) > 1:
+    if getattr(value, "ndim", 0) > 1:
         raise SchemaError(f"{where}: '{text}' gives a list per example; one number is needed (`sum(...)`, or `[:, 0]`)")
     return np.broadcast_to(_plain(where, value), (rows,))
 
@@ -132,7 +131,7 @@ def _evaluate(where: str, text: str, columns: Columns) -> Any:
 def _flat(where: str, text: str, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """One number per token: flat values and counts per row."""
     value = _evaluate(where, text, columns)
-    dimensions = np.ndim(value)
+    dimensions = getattr(value, "ndim", 0)
     if dimensions != 2:
         advice = "it belongs under `globals`" if dimensions < 2 else "subscript its last axis, as in `x[..., 0]`"
         raise SchemaError(f"{where}: '{text}' has {dimensions} axes; a token feature needs rows and tokens; {advice}")
@@ -164,7 +163,8 @@ def _tokens(name: str, modality: Modality, columns: Columns, rows: int, found: F
     row_of = np.repeat(np.arange(rows), kept_counts)
     values = np.empty((int(keep.sum()), len(modality.features)), np.float32)
     for position, (part, column) in enumerate(flat.items()):
-        values[:, position] = _finite(f"{where}.{part}", column[keep], found, row_of)
+        kept = column if len(values) == len(keep) else column[keep]
+        values[:, position] = _finite(f"{where}.{part}", kept, found, row_of)
     return Ragged(values, kept_counts)
 
 
@@ -187,12 +187,14 @@ def _globals(features: dict[str, Feature], columns: Columns, rows: int, found: F
 
 def _finite(where: str, values: np.ndarray, found: Findings, row_of: np.ndarray | None = None) -> np.ndarray:
     """As float32; what float32 cannot hold is counted under `where` and replaced by 0 (its row is then set aside)."""
-    numbers = values.astype(np.float64, copy=False)
-    bad = ~(np.abs(numbers) <= LARGEST)
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+    bad = ~np.isfinite(numbers)
     if bad.any():
         found.nonfinite[where] = int(bad.sum())
         found.nonfinite_rows[np.flatnonzero(bad) if row_of is None else row_of[bad]] = True
-    return np.where(bad, 0, numbers).astype(np.float32)
+        numbers[bad] = 0
+    return numbers
 
 
 def _label(name: str, label: Label, columns: Columns, rows: int, found: Findings) -> np.ndarray:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
+from numpy.lib.stride_tricks import as_strided
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.errors import DataError, close_names
@@ -227,11 +228,31 @@ def _pad(name: str, places: list[Place], length: int | None, rows: int, width: i
     if longest > padded:
         raise ValueError(f"modality '{name}': a row has {longest} tokens and the batch is padded to {padded}")
     values, mask = np.zeros((rows, padded, width), np.float32), np.zeros((rows, padded), bool)
-    slots = np.arange(padded)
     for place, (first, counts) in zip(places, spans):
-        filled = slots < counts[:, None]
-        mask[place.batch_rows] = filled
-        source = (first[:, None] + slots)[filled]
-        target = (place.batch_rows[:, None] * padded + slots)[filled]
-        values.reshape(-1, width)[target] = place.shard[f"tokens.{name}.values"][source]
+        mask[place.batch_rows] = np.arange(padded) < counts[:, None]
+        windows = _windows(place.shard[f"tokens.{name}.values"], first, padded)
+        if len(windows) == rows:
+            values = windows  # all from one shard, in order: no second copy
+        else:
+            values[place.batch_rows] = windows
+    values[~mask] = 0  # what the windows caught of the next row
     return Tokens(values, mask)
+
+
+def _windows(values: Float[np.ndarray, "T F"], first: Int[np.ndarray, " B"], length: int) -> Float[np.ndarray, "B N F"]:
+    """`length` consecutive tokens from each of `first` on, whatever row they belong to, as one block copy per row.
+
+    Fancy indexing of a strided view that holds every window: several times faster than indexing token by token.
+    Windows that would end beyond the last token (there are few) repeat it instead.
+    """
+    tokens, width = values.shape
+    starts = max(tokens - length + 1, 0)
+    inside = first < starts
+    view = as_strided(values, (starts, length * width), (values.strides[0], values.itemsize), writeable=False)
+    if inside.all():
+        return view[first].reshape(-1, length, width)
+    out = np.zeros((len(first), length, width), np.float32)
+    out[inside] = view[first[inside]].reshape(-1, length, width)
+    if tokens:
+        out[~inside] = values[np.minimum(first[~inside, None] + np.arange(length), tokens - 1)]
+    return out
