@@ -1,0 +1,192 @@
+"""What a graph will cost in an FPGA, before any synthesis: EBOPs, an adder count, LUTs, latency. All are *estimates*."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import singledispatch
+from math import ceil
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from distill_to_fpga.adders import AdderGraph, adder_graph, combine, width
+from distill_to_fpga.graph import FixedPointGraph, Wire, ops
+from distill_to_fpga.graph.types import magnitude_bits, objects
+
+METHOD = "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell)"
+ADDER_NS = 1.0  # one carry-chain adder with its routing on UltraScale+; da4ml's users allow 5 of them in 5 ns
+NOTHING = AdderGraph(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """Cost of one operation; all tokens together.
+
+    Attributes:
+        weights, nonzero_weights: constants of a dense layer, each counted once however many tokens share it.
+        weight_bits: sum over the weights of the bits from the first to the last that is not zero, without the sign.
+        ebops: effective bit operations.
+        adders, luts, depth: see `AdderGraph`.
+    """
+
+    name: str
+    op: str
+    weights: int
+    nonzero_weights: int
+    weight_bits: int
+    ebops: int
+    adders: int
+    luts: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a graph: the sum over its layers, and the latency at a clock."""
+
+    layers: tuple[LayerEstimate, ...]
+    clock_ns: float
+    method: str = METHOD
+
+    def total(self, field: str) -> int:
+        return sum(getattr(layer, field) for layer in self.layers)
+
+    @property
+    def latency_cycles(self) -> int:
+        """Adders in series, as many per clock as its period allows."""
+        return max(1, ceil(self.total("depth") / max(1, int(self.clock_ns / ADDER_NS))))
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers for reports."""
+        fields = ("weights", "nonzero_weights", "weight_bits", "ebops", "adders", "luts")
+        totals: dict[str, Any] = {f: self.total(f) for f in fields}
+        latency = {"latency_cycles": self.latency_cycles, "latency_ns": self.latency_cycles * self.clock_ns}
+        return {**totals, **latency, "clock_ns": self.clock_ns, "method": self.method}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.summary(), "layers": [asdict(layer) for layer in self.layers]}
+
+
+def estimate(graph: FixedPointGraph, clock_ns: float = 5.0) -> Estimate:
+    """Estimated cost of a graph at a clock period."""
+    layers = []
+    for node in graph.nodes:
+        inputs = graph.input_wires(node)
+        weights = enclosed_bits(node.op.weight) if isinstance(node.op, ops.Dense) else np.zeros(0, np.int64)
+        adders = cost(node.op, graph.wires[node.name], *inputs)
+        counts = (weights.size, int(np.count_nonzero(weights)), int(weights.sum()), ebops(node.op, *inputs))
+        layers.append(LayerEstimate(node.name, node.op.kind, *counts, adders.adders, adders.luts, adders.depth))
+    return Estimate(tuple(layers), clock_ns)
+
+
+def ebops(op: ops.Op, *inputs: Wire) -> int:
+    """Effective bit operations (arXiv:2405.00645, eq. 5): over all multiplications, the product of the operands' bits.
+
+    A constant counts the bits from its first to its last that is not zero, without sign; a variable its width, sign
+    included. Additions count nothing.
+    """
+    if isinstance(op, ops.Dense):
+        (x,) = inputs
+        return int((x.bits.reshape(-1, x.shape[-1]) @ enclosed_bits(op.weight)).sum())
+    if isinstance(op, ops.Mul):
+        return int((inputs[0].bits * inputs[1].bits).sum())
+    return 0
+
+
+def enclosed_bits(integers: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+    """Bits from the most to the least significant that is not zero, of the magnitudes: 4 for 0b0010110000 (22 * 8)."""
+    odd, _ = ops.lowest_terms(np.abs(integers), np.zeros((), np.int64))
+    return np.asarray(magnitude_bits(0, objects(odd)), dtype=np.int64)
+
+
+@singledispatch
+def cost(op: ops.Op, out: Wire, *inputs: Wire) -> AdderGraph:
+    """Adders, LUTs and depth of an operation. Ports and mere rewiring cost nothing."""
+    return NOTHING
+
+
+@cost.register
+def _(op: ops.Dense, out: Wire, *inputs: Wire) -> AdderGraph:
+    (x,) = inputs
+    align, matrix, bias, _ = op.aligned(x)
+    tokens = x.size // x.shape[-1]
+    low = (objects(x.low) << objects(align)).reshape(tokens, -1).min(0)
+    high = (objects(x.high) << objects(align)).reshape(tokens, -1).max(0)
+    one = adder_graph(matrix, list(zip(low, high)), bias)
+    return AdderGraph(one.adders * tokens, one.luts * tokens, one.depth)
+
+
+@cost.register(ops.Add)
+@cost.register(ops.Sub)
+def _(op: ops.Op, out: Wire, *inputs: Wire) -> AdderGraph:
+    return AdderGraph(out.size, int(out.bits.sum()), 1)
+
+
+@cost.register
+def _(op: ops.Scale, out: Wire, *inputs: Wire) -> AdderGraph:
+    moved = np.broadcast_to(op.offset != 0, out.shape)
+    return AdderGraph(int(moved.sum()), int((out.bits * moved).sum()), int(moved.any()))
+
+
+@cost.register
+def _(op: ops.Mul, out: Wire, *inputs: Wire) -> AdderGraph:
+    """An array multiplier: one cell per pair of bits, rows added in a tree."""
+    rows = np.minimum(inputs[0].bits, inputs[1].bits)
+    return AdderGraph(int(np.maximum(rows - 1, 0).sum()), ebops(op, *inputs), depth_of_tree(int(rows.max(initial=0))))
+
+
+@cost.register
+def _(op: ops.Sum, out: Wire, *inputs: Wire) -> AdderGraph:
+    low, high, _ = ops.along_axis(out.name, op.axis, inputs[0])
+    low, high = (np.moveaxis(end, op.axis, 0).reshape(len(np.moveaxis(end, op.axis, 0)), -1) for end in (low, high))
+    costs = [tree(list(zip(*ends))) for ends in zip(low.T, high.T)]
+    return AdderGraph(sum(c.adders for c in costs), sum(c.luts for c in costs), max(c.depth for c in costs))
+
+
+@cost.register(ops.Max)
+@cost.register(ops.Argmax)
+def _(op: ops.Max | ops.Argmax, out: Wire, *inputs: Wire) -> AdderGraph:
+    """A tournament: each match compares (a carry chain) and selects (two bits per LUT)."""
+    (x,) = inputs
+    axis = op.axis if isinstance(op, ops.Max) else -1
+    matches = x.size - out.size
+    bits = int(x.bits.max())
+    selected = bits + (int(out.bits.max()) if isinstance(op, ops.Argmax) else 0)
+    return AdderGraph(matches, matches * (bits + ceil(selected / 2)), depth_of_tree(x.shape[axis]))
+
+
+@cost.register
+def _(op: ops.Relu, out: Wire, *inputs: Wire) -> AdderGraph:
+    """Each bit and not the sign: two bits per LUT; nothing where the input is never negative."""
+    bits = np.where(inputs[0].low < 0, out.bits, 0)
+    return AdderGraph(0, ceil(int(bits.sum()) / 2), 0)
+
+
+@cost.register
+def _(op: ops.Quantize, out: Wire, *inputs: Wire) -> AdderGraph:
+    """Rounding is an adder as wide as the result; saturation a test of the upper bits and a choice per bit."""
+    (x,) = inputs
+    drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
+    rounding = (drop > 0) & (out.bits > 0) & (op.type.rounding == "half_up")
+    low, high = (ops.rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
+    beyond = np.asarray((low < op.type.low) | (high > op.type.high), dtype=bool)
+    saturating = beyond & (out.bits > 0) & (op.type.overflow == "saturate")
+    before = np.asarray(magnitude_bits(low, high), dtype=np.int64) + 1
+    tests = np.ceil(np.maximum(before - out.bits, 0) / 5) + np.ceil(out.bits / 2)
+    luts = int((out.bits * rounding).sum() + (tests * saturating).sum())
+    return AdderGraph(int(rounding.sum()), luts, int(rounding.any()))
+
+
+def tree(intervals: list[tuple[int, int]]) -> AdderGraph:
+    """A balanced tree of adders."""
+    adders = luts = depth = 0
+    while len(intervals) > 1:
+        pairs = [combine(a, b, 0, 1) for a, b in zip(intervals[::2], intervals[1::2])]
+        adders, luts, depth = adders + len(pairs), luts + sum(cells for _, cells in pairs), depth + 1
+        intervals = [interval for interval, _ in pairs] + intervals[2 * len(pairs) :]
+    return AdderGraph(adders, luts, depth)
+
+
+def depth_of_tree(operands: int) -> int:
+    return max(operands - 1, 0).bit_length()
