@@ -1,0 +1,31 @@
+"""Every function of the four packages runs under beartype and jaxtyping here: a wrong shape or type fails the test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+PACKAGES = ["foundation", "pretrain", "finetune", "distill_to_fpga"]
+install_import_hook(PACKAGES, "beartype.beartype")
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real detector data (see its README); a test that asks for it is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real data is not here: {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The shipped sample of simulated jets."""
+    return ROOT / "samples" / "jets.root"
