@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
-    "evaluate": ("finetune.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
+    "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
     "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
     "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
     "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
@@ -29,6 +29,13 @@ def usage() -> str:
     lines = [f"detfm {__version__}: detector data -> foundation model -> trigger firmware", "", "usage: detfm COMMAND ..."]
     lines += ["", *(f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items())]
     return "\n".join([*lines, "", "`detfm COMMAND --help` explains a command; `--print_config` shows its settings."])
+
+
+def dispatch(name: str, argv: Sequence[str]) -> None:
+    """Imports a command and runs it; errors pass through."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    module, attribute = COMMANDS[name][0].split(":")
+    getattr(importlib.import_module(module), attribute)(name, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,9 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             print(f"detfm: unknown command '{name}'; {close_names(name, COMMANDS)}", file=sys.stderr)
             return 2
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        module, attribute = COMMANDS[name][0].split(":")
-        getattr(importlib.import_module(module), attribute)(name, rest)
+        dispatch(name, rest)
     except DetfmError as error:
         print(f"detfm {name}: {error}", file=sys.stderr)
         return 2

@@ -202,7 +202,7 @@ def fit(
                 if stop and step < config.steps:
                     name = signal.Signals(stop[0]).name
                     raise Interrupted(f"{name} at step {step}; a checkpoint is in {run}; go on with --resume", stop[0])
-    nnx.update(model, state.params)
+    nnx.update(model, state.params, state.fixed)  # both: the step donated the buffers that the model held
 
 
 class _Log:
