@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import awkward as ak
 
@@ -15,6 +15,7 @@ from foundation.errors import DataError
 FORMATS = {".root": "foundation.io.root:RootReader"}
 
 
+@runtime_checkable
 class Reader(Protocol):
     """One table of one file, read as columns in chunks of rows.
 
