@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import awkward as ak
 
@@ -57,10 +57,18 @@ def open_reader(path: str | Path, tree: str = "") -> Reader:
     Raises:
         DataError: no such file, unknown format, not of the format it claims, cut short, or the table is ambiguous.
     """
-    path = Path(path)
+    return _format(Path(path))(Path(path), tree)
+
+
+def table_names(path: str | Path) -> dict[str, str]:
+    """Name of every table of a file -> what kind it is. Raises DataError as `open_reader` does."""
+    return _format(Path(path)).table_names(Path(path))
+
+
+def _format(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"{path}: no such file" + (" (it is a folder)" if path.is_dir() else ""))
     if path.suffix not in FORMATS:
         raise DataError(f"{path}: no reader for '{path.suffix}' files; known: {', '.join(sorted(FORMATS))}")
     module, name = FORMATS[path.suffix].split(":")
-    return getattr(importlib.import_module(module), name)(path, tree)
+    return getattr(importlib.import_module(module), name)

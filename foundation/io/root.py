@@ -22,13 +22,9 @@ class RootReader:
 
     def __init__(self, path: Path, tree: str = ""):
         self.path = path
-        _check_header(path)
+        self.file = _open(path)
         try:
-            self.file = uproot.open(path)
-        except Exception as error:
-            raise DataError(f"{path}: the ROOT file's directory cannot be read ({_reason(error)})") from error
-        try:
-            self.name = _choose(path, tables(self.file), tree)
+            self.name = _choose(path, _tables(self.file), tree)
             self.table: Any = self.file[self.name]
             self.columns = _columns(self.table)
             self.num_rows = int(self.table.num_entries)
@@ -38,6 +34,11 @@ class RootReader:
         except Exception as error:
             self.close()
             raise DataError(f"{path}: tree '{tree}' cannot be read ({_reason(error)})") from error
+
+    @staticmethod
+    def table_names(path: Path) -> dict[str, str]:
+        with _open(path) as file:
+            return _tables(file)
 
     def close(self) -> None:
         self.file.close()
@@ -65,7 +66,15 @@ class RootReader:
         return ak.from_regular(array, axis=1) if array.ndim > 1 else array
 
 
-def tables(file: Any) -> dict[str, str]:
+def _open(path: Path) -> Any:
+    _check_header(path)
+    try:
+        return uproot.open(path)
+    except Exception as error:
+        raise DataError(f"{path}: the ROOT file's directory cannot be read ({_reason(error)})") from error
+
+
+def _tables(file: Any) -> dict[str, str]:
     """Path inside the file -> class, for everything that is a table (the newest cycle of each)."""
     names = file.classnames(recursive=True, cycle=False)
     return {name: kind for name, kind in names.items() if kind in TABLES}
