@@ -1,4 +1,4 @@
-"""What a graph will cost in an FPGA, before any synthesis: EBOPs, an adder count, LUTs, latency. All are *estimates*."""
+"""What a graph will cost in an FPGA, before any synthesis: EBOPs, an adder count, LUTs, latency."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from distill_to_fpga.adders import AdderGraph, adder_graph, combine, width
+from distill_to_fpga.adders import AdderGraph, adder_graph, combine
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
 from distill_to_fpga.graph.types import magnitude_bits, objects
 
-METHOD = "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell)"
+METHOD = (
+    "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell)"
+)
 ADDER_NS = 1.0  # one carry-chain adder with its routing on UltraScale+; da4ml's users allow 5 of them in 5 ns
 NOTHING = AdderGraph(0, 0, 0)
 

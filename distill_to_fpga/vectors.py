@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Int
 from distill_to_fpga.graph import FixedPointGraph, Wire
 from distill_to_fpga.graph.interpreter import check_inputs
 
+Draw = Callable[[Wire, int, np.random.Generator], np.ndarray]
 Integers = dict[str, Int[np.ndarray, "vectors ..."]]
 
 
@@ -50,8 +51,9 @@ def make_vectors(
     widest and quantizers into saturation.
 
     Args:
-        data: real test examples, input name -> integers `[V, *shape]`; of more than half of `count`, the first are taken.
-        count: how many in all; corners and at least as many random vectors as data are always there.
+        data: real test examples, input name -> integers `[V, *shape]`; at most half of `count` are taken, from the
+            first on.
+        count: how many in all, though the corners and four random ones are always there.
         seed: of the random ones.
 
     Raises:
@@ -68,7 +70,7 @@ def make_vectors(
     return vectors + labelled(graph, "random", uniform, rng, within) + labelled(graph, "extremes", ends, rng, at_ends)
 
 
-def labelled(graph: FixedPointGraph, kind: str, count: int, rng: np.random.Generator, draw) -> Vectors:
+def labelled(graph: FixedPointGraph, kind: str, count: int, rng: np.random.Generator, draw: Draw) -> Vectors:
     return Vectors({name: draw(graph.wires[name], count, rng) for name in graph.inputs}, (kind,) * count)
 
 

@@ -21,13 +21,13 @@ from foundation.errors import close_names
 FORMAT = "detfm.FixedPointGraph"
 FORMAT_VERSION = 1
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-RESERVED = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue decltype "
-    "default delete do double else enum explicit export extern false float for friend goto if inline int long mutable "
-    "namespace new noexcept not nullptr operator or private protected public register return short signed sizeof static "
-    "struct switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while "
-    "xor std ap_int ap_uint ap_fixed ap_ufixed".split()
-)
+RESERVED = """
+    alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue decltype
+    default delete do double else enum explicit export extern false float for friend goto if inline int long mutable
+    namespace new noexcept not nullptr operator or private protected public register return short signed sizeof static
+    struct switch template this throw true try typedef typeid typename union unsigned using virtual void volatile while
+    xor std ap_int ap_uint ap_fixed ap_ufixed
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class FixedPointGraph:
 
 def check_name(name: str) -> None:
     """Names become C++ identifiers; double and trailing underscores, and `_t`, are the compiler's and ours."""
-    if not IDENTIFIER.match(name) or "__" in name or name.endswith(("_", "_t")) or name in RESERVED:
+    if not IDENTIFIER.match(name) or "__" in name or name.endswith(("_", "_t")) or name in RESERVED.split():
         raise GraphError(f"'{name}' cannot name a wire: letters, digits and single underscores, no C++ keyword, no _t")
 
 

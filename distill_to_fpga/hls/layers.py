@@ -18,7 +18,7 @@ class Constant:
 
     name: str
     values: np.ndarray
-    comment: str = ""
+    comment: str
 
     @property
     def cpp_type(self) -> str:
@@ -93,7 +93,7 @@ def _(op: ops.Quantize, out: Wire, *inputs: Wire) -> Layer:
 def _(op: ops.Dense, out: Wire, *inputs: Wire) -> Layer:
     (x,) = inputs
     channels, outputs = op.weight.shape
-    live = (x.bits.reshape(-1, channels) > 0).any(0)
+    live = np.any(x.bits.reshape(-1, channels) > 0, 0)
     weight, weight_fraction = ops.lowest_terms(np.where(live[:, None], op.weight, 0), op.weight_fraction)
     bias, bias_fraction = ops.lowest_terms(op.bias, op.bias_fraction)
     weight_type, weight_words = constants(weight, weight_fraction)
@@ -180,4 +180,4 @@ def fixed(kind: Container) -> str:
 
 
 def lsb(kind: Container) -> str:
-    return f"in units of 2^{-kind.fraction}"
+    return f"in units of 2^{-kind.fraction}" if kind.fraction else "integers"

@@ -96,14 +96,19 @@ def typedef(cpp: str, name: str, note: str = "") -> str:
 
 def array(constant: Constant) -> str:
     """A constant array, one row of a matrix per line (wrapped where longer)."""
-    rows = constant.values.reshape(-1, constant.values.shape[-1])
-    text = "\n".join(
-        textwrap.fill(", ".join(map(str, row)) + ",", WIDTH, initial_indent="    ", subsequent_indent="    ")
-        for row in rows.tolist()
-    )
     size = " * ".join(map(str, constant.values.shape))
-    note = f"// {constant.comment}\n" if constant.comment else ""
-    return f"{note}static const {constant.cpp_type} {constant.name}[{size}] = {{\n{text.rstrip(',')}\n}};\n"
+    start = f"// {constant.comment}\nstatic const {constant.cpp_type} {constant.name}[{size}] = {{"
+    if constant.values.ndim == 1 and constant.values.size <= 16:
+        return f"{start}{', '.join(map(str, constant.values.tolist()))}}};\n"
+    rows = constant.values.reshape(-1, constant.values.shape[-1]).tolist()
+    wide = max(len(str(value)) for row in rows for value in row)
+    per_line = (WIDTH - 4) // (wide + 2)
+    text = [
+        "    " + ", ".join(f"{value:{wide}d}" for value in row[k : k + per_line])
+        for row in rows
+        for k in range(0, len(row), per_line)
+    ]
+    return "\n".join([start, ",\n".join(text), "};", ""])
 
 
 def comment(graph: FixedPointGraph) -> str:
@@ -148,7 +153,7 @@ def call(graph: FixedPointGraph) -> str:
     for name in graph.inputs:
         size = graph.wires[name].size
         lines += [f"{name}_t {name}[{size}];"]
-        lines += [f"for (int i_ = 0; i_ < {size}; i_++) {name}[i_] = input_[{offset} + i_];"]
+        lines += [f"for (int i_ = 0; i_ < {size}; i_++) {name}[i_] = input_[{f'{offset} + ' * (offset > 0)}i_];"]
         offset += size
     lines += [f"{port}_t {port}[{graph.wires[name].size}];" for port, name in graph.outputs.items()]
     lines += [f"{namespace(graph)}::{graph.name}({', '.join([*graph.inputs, *graph.outputs])});"]

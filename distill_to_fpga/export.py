@@ -1,0 +1,121 @@
+"""`detfm export`: a distilled student becomes an HLS project."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from distill_to_fpga.command import STUDENT, hardware_integers
+from distill_to_fpga.hls import InputFeature, Interface, export_graph
+from distill_to_fpga.inputs import HardwareLayout
+from distill_to_fpga.lower import lower
+from distill_to_fpga.students import Student, load_student
+from distill_to_fpga.vectors import make_vectors
+from distill_to_fpga.verify import PROJECT
+from foundation.command import Command
+from foundation.errors import ConfigError
+from foundation.progress import console
+from foundation.runs import Run, check_room
+from foundation.schema import DetectorSchema
+from foundation.store import Store
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """An HLS project.
+
+    Attributes:
+        name: of the firmware; a C++ identifier.
+        version: of the firmware; the namespace is `detfm_NAME_vVERSION`.
+        part: the FPGA.
+        clock_ns: clock period that Vitis is asked for.
+        vectors: how many test vectors go into the project, half of them at most real examples.
+        split: which examples those are.
+        seed: of the random vectors.
+    """
+
+    name: str = "student"
+    version: int = 1
+    part: str = "xcvu13p-flga2577-2-e"
+    clock_ns: float = 5.0
+    vectors: int = 2000
+    split: str = "test"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.clock_ns <= 0 or self.version < 0 or self.vectors < 0:
+            raise ConfigError(f"clock_ns must be positive, version and vectors not negative: {self}")
+
+
+def export(
+    student: str | Path, *, cfg: ExportConfig, out: str | Path, store: str | Path | None = None, overwrite: bool = False
+) -> Run:
+    """Lowers the student of a distill run to integers and writes its HLS project into `OUT/project`.
+
+    Args:
+        student: a distill run.
+        out: run folder to write.
+        store: the data that test vectors come from, if it has moved.
+
+    Raises:
+        RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `export_graph`.
+    """
+    origin = Run.open(student, "distill")
+    where = Path(store) if store is not None else origin.input("store")
+    model, layout = load_student(origin.path / STUDENT)
+    graph = lower(model, layout, cfg.name, cfg.version)
+    data = Store.open(where)
+    examples, _ = hardware_integers(data, layout, cfg.split)
+    vectors = make_vectors(graph, {layout.modality: examples[: cfg.vectors]}, cfg.vectors, cfg.seed)
+    meaning = Interface({layout.modality: input_features(layout, origin.schema)}, {"outputs": output_names(model)})
+    check_room(Path(out), "export", overwrite)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=Path(out).parent) as scratch:  # a failure leaves no run
+        project = Path(scratch) / PROJECT
+        cost = export_graph(graph, project, vectors=vectors, clock_ns=cfg.clock_ns, part=cfg.part, hardware=meaning)
+        inputs = {"student": student, "store": where}
+        run = Run.create(
+            out,
+            "export",
+            config=cfg,
+            schema=origin.schema,
+            inputs=inputs,
+            seeds={"vectors": cfg.seed},
+            overwrite=overwrite,
+        )
+        project.rename(run.path / PROJECT)
+    run.write("metrics.json", cost.to_dict())
+    total = cost.summary()
+    console.print(
+        f"{run.path / PROJECT}: {total['nonzero_weights']:,} of {total['weights']:,} weights not zero, "
+        f"{total['ebops']:,} EBOPs; {total['luts']:,} LUTs, {total['latency_ns']:g} ns ({cost.method})"
+    )
+    return run
+
+
+def input_features(layout: HardwareLayout, schema: DetectorSchema) -> list[InputFeature]:
+    units = schema.modalities[layout.modality].features
+    return [InputFeature(name, hardware.lsb, units[name].unit) for name, hardware in layout.features.items()]
+
+
+def output_names(student: Student) -> list[str]:
+    return [*(f"logit of {name}" for name in student.classes), *student.regressions]
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("student", help="a distill run")
+    parser.add_argument("--store", help="the data, if it has moved")
+    parser.add_argument("--out", default="runs/firmware", help="run folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an export run at --out")
+
+
+COMMAND = Command(
+    run=lambda args: export(args.student, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
+    config=ExportConfig,
+    arguments=arguments,
+    description="Writes the student as a Vitis HLS project with its golden model, test vectors and checksums. "
+    "Example: detfm export runs/student --cfg.clock_ns 2.78 --out runs/firmware && detfm verify runs/firmware",
+)

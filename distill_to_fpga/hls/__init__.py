@@ -1,0 +1,6 @@
+"""Vitis HLS back end: a FixedPointGraph as readable C++ with ap_fixed types, and its C simulation."""
+
+from distill_to_fpga.hls.project import InputFeature, Interface, export_graph
+from distill_to_fpga.hls.simulate import simulate
+
+__all__ = ["InputFeature", "Interface", "export_graph", "simulate"]

@@ -1,0 +1,179 @@
+"""The HLS project of a graph: a folder that a trigger group can build without this package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from distill_to_fpga.estimate import Estimate, estimate
+from distill_to_fpga.graph import FixedPointGraph, run
+from distill_to_fpga.hls.containers import to_words
+from distill_to_fpga.hls.readme import readme
+from distill_to_fpga.hls.sources import fill, namespace, sources
+from distill_to_fpga.vectors import Vectors
+from foundation import __version__
+from foundation.errors import DataError, RunError, missing_extra
+
+MANIFEST = "manifest.json"
+GRAPH = "graph.json"
+FORMAT = "detfm.hls_project"
+FORMAT_VERSION = 1
+AP_TYPES = (
+    *("ap_common.h", "ap_decl.h", "ap_fixed.h", "ap_fixed_base.h", "ap_fixed_ref.h", "ap_fixed_special.h", "ap_int.h"),
+    *("ap_int_base.h", "ap_int_ref.h", "ap_int_special.h", "etc/ap_private.h"),
+)
+
+
+@dataclass(frozen=True)
+class InputFeature:
+    """One column of an input: its name, and the physical value of one count."""
+
+    name: str
+    lsb: float = 1.0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the ports mean, for the project's README.
+
+    Attributes:
+        inputs: input name -> the features along its last axis.
+        outputs: output port -> what each of its elements is.
+    """
+
+    inputs: Mapping[str, Sequence[InputFeature]] = field(default_factory=dict)
+    outputs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def export_graph(
+    graph: FixedPointGraph,
+    out_dir: str | Path,
+    *,
+    vectors: Vectors,
+    clock_ns: float = 5.0,
+    part: str = "xcvu13p-flga2577-2-e",
+    hardware: Interface | None = None,
+) -> Estimate:
+    """Write the Vitis HLS project of `graph`; returns its estimated cost.
+
+    Args:
+        out_dir: a folder that does not exist yet, or is empty.
+        vectors: go into `tb/data` with the golden model's outputs.
+        clock_ns: period that Vitis is asked for.
+        part: the device.
+        hardware: what inputs and outputs mean.
+
+    Raises:
+        RunError: `out_dir` holds something. Nothing is touched then.
+        ToolError: the ap_types headers are not installed (extra `fpga`).
+        GraphError: a wire has no C++ type of at most 63 bits.
+    """
+    root = Path(out_dir)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RunError(f"{root} exists; the project needs a new folder")
+    headers, texts, cost = ap_types(), sources(graph), estimate(graph, clock_ns)
+    settings = {"part": part, "clock_ns": f"{clock_ns:g}"}
+    texts["build_hls.tcl"] = fill("build_hls.tcl", graph, **settings)
+    texts["Makefile"] = fill("Makefile", graph)
+    texts["README.md"] = readme(graph, hardware or Interface(), cost, part, vectors)
+    texts[GRAPH] = graph.to_json()
+    texts |= vector_files(graph, vectors)
+    for name, text in texts.items():
+        write(root / name, text)
+    for name, source in headers.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, root / name)
+    write_manifest(root, graph, cost)
+    return cost
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def ap_types() -> dict[str, Path]:
+    """Path in the project -> installed file, of the Apache-licensed ap_fixed headers that hls4ml's wheel carries.
+
+    Raises:
+        ToolError: hls4ml is not installed; the message is the install command.
+    """
+    spec = importlib.util.find_spec("hls4ml")  # found, never imported: only its data files are wanted
+    if spec is None or not spec.submodule_search_locations:
+        raise missing_extra("hls4ml", "fpga", "The C simulation of an HLS project (its ap_fixed headers)")
+    folder = Path(spec.submodule_search_locations[0]) / "templates" / "vivado" / "ap_types"
+    files = {f"include/ap_types/{name}": folder / name for name in AP_TYPES}
+    licences = [f for f in importlib.metadata.files("hls4ml") or [] if f.name == "LICENSE"]
+    files |= {"include/ap_types/LICENSE": Path(str(licences[0].locate()))} if licences else {}
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing or not licences:
+        raise missing_extra("hls4ml>=1.1", "fpga", f"The C simulation of an HLS project: {missing or 'its licence'}")
+    return files
+
+
+def vector_files(graph: FixedPointGraph, vectors: Vectors) -> dict[str, str]:
+    """`tb/data`: one vector per line; hardware integers of inputs, bit patterns of the golden model's outputs."""
+    files = {f"tb/data/{name}.txt": lines(vectors.inputs[name].reshape(len(vectors), -1)) for name in graph.inputs}
+    outputs = run(graph, vectors.inputs)
+    for port, wire in graph.outputs.items():
+        files[f"tb/data/{port}.txt"] = lines(to_words(graph.wires[wire], outputs[port]))
+    return {**files, "tb/data/kinds.txt": "\n".join(vectors.kinds) + "\n"}
+
+
+def lines(words: np.ndarray) -> str:
+    return "".join(" ".join(map(str, row)) + "\n" for row in words.tolist())
+
+
+def write_manifest(root: Path, graph: FixedPointGraph, cost: Estimate) -> None:
+    """`manifest.json`: what this is, and the SHA-256 of every other file."""
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name != MANIFEST)
+    data = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "detfm": __version__,
+        "name": graph.name,
+        "version": graph.version,
+        "namespace": namespace(graph),
+        "estimate": cost.summary(),
+        "sha256": {name: sha256(root / name) for name in files},
+    }
+    (root / MANIFEST).write_text(json.dumps(data, indent=1) + "\n")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_manifest(root: Path) -> None:
+    """Every file is there and has the bytes that were exported.
+
+    Raises:
+        RunError: not a project folder.
+        DataError: a file is missing or has been changed; names all of them.
+    """
+    if not (root / MANIFEST).is_file():
+        raise RunError(f"{root} is not an exported project: it has no {MANIFEST}; `detfm export` makes one")
+    try:
+        data = json.loads((root / MANIFEST).read_text())
+        if (data["format"], data["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise DataError(f"{root / MANIFEST}: expected {FORMAT} version {FORMAT_VERSION}")
+        recorded = dict(data["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{root / MANIFEST} is damaged: {error}; export the project again") from error
+    wrong = []
+    for name, digest in recorded.items():
+        if not (root / name).is_file():
+            wrong.append(f"{name} is missing")
+        elif sha256(root / name) != digest:
+            wrong.append(f"{name} has been changed")
+    if wrong:
+        raise DataError(f"{root} is not what was exported: {'; '.join(wrong)}. Export it again")

@@ -1,0 +1,198 @@
+"""`detfm verify`: prove an exported project bit-exact against its golden model."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from distill_to_fpga.graph import FixedPointGraph, run
+from distill_to_fpga.hls.containers import container, to_words
+from distill_to_fpga.hls.project import GRAPH, check_manifest
+from distill_to_fpga.hls.simulate import compile_batch, run_batch
+from distill_to_fpga.hls.sources import computed
+from distill_to_fpga.vectors import Vectors, make_vectors
+from foundation.command import Command
+from foundation.errors import DataError, DetfmError
+from foundation.progress import console
+from foundation.runs import PROVENANCE, write_json
+
+FIRMWARE = "firmware"
+PROJECT = "project"  # the HLS project inside the run folder of an export
+RESULT = "verify.json"
+
+
+class MismatchError(DetfmError):
+    """Firmware and golden model differ."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first value that differs, in the order of the network.
+
+    Attributes:
+        wire: the earliest wire with a difference; the operation of that name is at fault.
+        element: index within the wire.
+        vector, kind: which vector, and of which kind.
+        golden, firmware: the two integers, in units of 2**-fraction.
+    """
+
+    wire: str
+    element: tuple[int, ...]
+    vector: int
+    kind: str
+    golden: int
+    firmware: int
+    fraction: int
+
+    def __str__(self) -> str:
+        where = f"wire '{self.wire}' element {list(self.element)}, vector {self.vector} ({self.kind})"
+        return f"{where}: golden model {self.golden}, firmware {self.firmware} (units of 2^{-self.fraction})"
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Outcome of a verification.
+
+    Attributes:
+        vectors: how many went through every executor; `kinds` says of which kinds.
+        words: output words compared.
+        mismatches: executor -> output words that differ from the golden model.
+        first: the first difference, None if there is none.
+        seconds: stage -> wall time: `compile`, `firmware`, `golden`.
+    """
+
+    vectors: int
+    kinds: dict[str, int]
+    words: int
+    mismatches: dict[str, int]
+    first: Difference | None
+    seconds: dict[str, float]
+
+    @property
+    def exact(self) -> bool:
+        return not any(self.mismatches.values())
+
+
+def verify_export(
+    project_dir: str | Path, extra_vectors: Vectors | None = None, count: int = 10_000, seed: int = 1
+) -> VerifyResult:
+    """Run the golden model and the compiled firmware on the same vectors and compare every output bit.
+
+    The vectors: those shipped in `tb/data` (whose stored outputs are compared too), `extra_vectors`, then corners and
+    random ones up to `count` or more. The project itself is not written to.
+
+    Raises:
+        RunError: not an exported project.
+        DataError: a file of it is missing or changed (each is named).
+        ToolError: no C++ compiler, or the firmware does not compile.
+    """
+    root = Path(project_dir)
+    check_manifest(root)
+    graph = FixedPointGraph.load(root / GRAPH)
+    shipped, stored = read_vectors(root, graph)
+    vectors = shipped if extra_vectors is None else shipped + extra_vectors
+    vectors = vectors + make_vectors(graph, count=max(count - len(vectors), 0), seed=seed)
+    marks = [time.perf_counter()]
+    with tempfile.TemporaryDirectory(prefix="detfm-verify-") as build:
+        program = compile_batch(root, graph, Path(build))
+        marks.append(time.perf_counter())
+        columns = sum(graph.wires[wire].size for wire in graph.outputs.values())
+        got = run_batch(program, [vectors.inputs[name] for name in graph.inputs], columns)
+        marks.append(time.perf_counter())
+        golden = output_words(graph, vectors)
+        marks.append(time.perf_counter())
+        seconds = dict(zip(("compile", FIRMWARE, "golden"), np.diff(marks).tolist()))
+        differs = got != golden
+        mismatches = {FIRMWARE: int(differs.sum()), "shipped outputs": int((stored != golden[: len(stored)]).sum())}
+        first = None
+        if differs.any():
+            first = find_difference(root, graph, vectors, int(np.flatnonzero(differs.any(1))[0]), Path(build))
+    return VerifyResult(len(vectors), vectors.counts(), golden.size, mismatches, first, seconds)
+
+
+def output_words(graph: FixedPointGraph, vectors: Vectors) -> np.ndarray:
+    """Bit patterns of all outputs by the golden model, one port after another."""
+    outputs = run(graph, vectors.inputs)
+    return np.concatenate([to_words(graph.wires[wire], outputs[port]) for port, wire in graph.outputs.items()], axis=1)
+
+
+def read_vectors(root: Path, graph: FixedPointGraph) -> tuple[Vectors, np.ndarray]:
+    """The vectors in `tb/data`, and the output words stored with them."""
+    kinds = tuple((root / "tb/data/kinds.txt").read_text().split())
+    inputs = {name: table(root, name).reshape(-1, *graph.wires[name].shape) for name in graph.inputs}
+    stored = np.concatenate([table(root, port) for port in graph.outputs], axis=1)
+    lengths = {len(kinds), len(stored), *(len(values) for values in inputs.values())}
+    if len(lengths) > 1:
+        raise DataError(f"{root}/tb/data: files of different lengths {sorted(lengths)}; export the project again")
+    return Vectors(inputs, kinds), stored
+
+
+def table(root: Path, port: str) -> np.ndarray:
+    return np.loadtxt(root / "tb" / "data" / f"{port}.txt", dtype=np.int64, ndmin=2)
+
+
+def find_difference(root: Path, graph: FixedPointGraph, vectors: Vectors, index: int, build: Path) -> Difference:
+    """Follow one failing vector through every wire, to the first operation that differs."""
+    one = {name: values[index : index + 1] for name, values in vectors.inputs.items()}
+    names = [node.name for node in computed(graph)]
+    program = compile_batch(root, graph, build, trace=True)
+    traced = run_batch(program, list(one.values()), sum(graph.wires[name].size for name in names))[0]
+    golden = run(graph, one, keep=True)
+    for name in names:
+        wire, traced = graph.wires[name], traced
+        found, traced = traced[: wire.size], traced[wire.size :]
+        expected = to_words(wire, golden[name])[0]
+        if (found != expected).any():
+            element = int(np.flatnonzero(found != expected)[0])
+            where = tuple(int(i) for i in np.unravel_index(element, wire.shape))
+            values = (int(expected[element]), int(found[element]))
+            return Difference(name, where, index, vectors.kinds[index], *values, container(wire).fraction)
+    raise DataError(f"{root}: outputs differ but no wire does: the top function's copy to its ports is at fault")
+
+
+def verify(path: str | Path, count: int = 10_000, seed: int = 1) -> VerifyResult:
+    """Verify an export run (or a bare project folder) and print the outcome; an export run keeps it as `verify.json`.
+
+    Raises:
+        MismatchError: a bit differs; names the first wire where.
+        RunError, DataError, ToolError: as `verify_export`.
+    """
+    folder = Path(path)
+    is_run = (folder / PROVENANCE).is_file()
+    result = verify_export(folder / PROJECT if is_run else folder, count=count, seed=seed)
+    if is_run:
+        write_json(folder / RESULT, describe(result))
+    if not result.exact:
+        counts = ", ".join(f"{number} in {name}" for name, number in result.mismatches.items())
+        raise MismatchError(f"{folder} is NOT bit-exact: words that differ: {counts}.\n  first: {result.first}")
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in result.kinds.items())
+    rates = [f"{name} {result.vectors / result.seconds[name]:,.0f}/s" for name in (FIRMWARE, "golden")]
+    console.print(
+        f"{folder}: bit-exact, 0 mismatches in {result.vectors:,} vectors ({kinds}); "
+        f"compiled in {result.seconds['compile']:.0f} s, {', '.join(rates)}"
+    )
+    return result
+
+
+def describe(result: VerifyResult) -> dict[str, Any]:
+    return {**asdict(result), "exact": result.exact}
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", help="an export run, or an HLS project folder")
+    parser.add_argument("--count", type=int, default=10_000, help="vectors at least")
+    parser.add_argument("--seed", type=int, default=1, help="of the random vectors")
+
+
+COMMAND = Command(
+    run=lambda args: verify(args.path, count=args.count, seed=args.seed),
+    arguments=arguments,
+    description="Compiles the exported firmware and compares it with the golden model, bit for bit, on the shipped, "
+    "corner and random vectors. Example: detfm verify runs/firmware --count 100000",
+)
