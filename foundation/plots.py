@@ -68,7 +68,9 @@ def _line(i: int) -> dict[str, Any]:
 
 
 @_styled
-def roc(curves: Mapping[str, Roc], caption: str = "", signal: str = "signal", background: str = "background") -> Figure:
+def roc_curves(
+    curves: Mapping[str, Roc], caption: str = "", signal: str = "signal", background: str = "background"
+) -> Figure:
     """Background efficiency (logarithmic) against signal efficiency, one line per curve, with AUC; lower is better.
 
     The band is the binomial error of the background efficiency; curves end where one background event is left.

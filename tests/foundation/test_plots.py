@@ -30,7 +30,7 @@ def decoded(figure):
 
 def test_roc_draws_background_against_signal_efficiency_with_the_auc():
     c = curve()
-    ax = plots.roc({"tagger": c}, "test jets", "b jets", "light jets").axes[0]
+    ax = plots.roc_curves({"tagger": c}, "test jets", "b jets", "light jets").axes[0]
     x, y = ax.lines[0].get_data()
     seen = c.background_efficiency >= 1 / c.background_events
     np.testing.assert_array_equal(x, c.signal_efficiency[seen])
@@ -43,7 +43,7 @@ def test_roc_draws_background_against_signal_efficiency_with_the_auc():
 
 def test_no_curve_runs_under_the_legend():
     """A nearly perfect tagger goes where the legend stands; the axis is extended for it."""
-    figure = plots.roc({f"tagger {i}": curve(separation=5, seed=i) for i in range(4)})
+    figure = plots.roc_curves({f"tagger {i}": curve(separation=5, seed=i) for i in range(4)})
     plots.png(figure)
     ax = figure.axes[0]
     box = ax.get_legend().get_window_extent()
@@ -80,7 +80,7 @@ def test_confusion_is_normalised_by_true_class():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plots.roc({f"a rather long name {i}": curve(seed=i) for i in range(12)}),
+        lambda: plots.roc_curves({f"a rather long name {i}": curve(seed=i) for i in range(12)}),
         lambda: plots.scores({}),
         lambda: plots.scores({"few": np.zeros(0)}),
         lambda: plots.loss_curves([]),
@@ -103,7 +103,7 @@ def test_settings_of_matplotlib_are_left_alone(tmp_path):
 
 
 def test_a_picture_is_reproducible_to_the_last_bit():
-    assert plots.png(plots.roc({"tagger": curve()})) == plots.png(plots.roc({"tagger": curve()}))
+    assert plots.png(plots.roc_curves({"tagger": curve()})) == plots.png(plots.roc_curves({"tagger": curve()}))
 
 
 def test_running_mean_keeps_constants_and_the_first_value():
