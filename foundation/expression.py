@@ -6,6 +6,7 @@ The same text is evaluated over numpy or awkward columns at ingest and over jax 
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,7 +112,8 @@ class Expression:
         if len(text) > LONGEST:
             raise SchemaError(f"expression of {len(text)} characters; at most {LONGEST} are read")
         try:
-            tree = ast.parse(text.strip(), mode="eval")
+            with warnings.catch_warnings(action="ignore"):  # `1and x` and the like are refused or harmless, never news
+                tree = ast.parse(text.strip(), mode="eval")
             self._evaluator = self._compile(tree.body)
         except SyntaxError as error:
             raise SchemaError(f"expression '{text}': {error.msg} at character {error.offset}") from error

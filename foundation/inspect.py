@@ -60,8 +60,8 @@ def file_summary(reader: Reader, rows: int) -> Table:
     title = f"{reader.path}: {reader.num_rows:,} rows"
     title += f", ranges of the first {read:,}" if read < reader.num_rows else ""
     table = _table(title, "column", "type", "per row", "min", "max", "NaN", "inf")
-    for name, kind in reader.columns.items():
-        table.add_row(name, kind, *_describe(reader, name, read))
+    for name in reader.columns:
+        table.add_row(name, reader.column_type(name), *_describe(reader, name, read))
     return table
 
 

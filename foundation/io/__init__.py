@@ -21,13 +21,17 @@ class Reader(Protocol):
 
     Attributes:
         path: the file.
-        columns: column name -> its type, for people.
+        columns: names, in file order.
         num_rows: rows in the table.
     """
 
     path: Path
-    columns: dict[str, str]
+    columns: list[str]
     num_rows: int
+
+    def column_type(self, column: str) -> str:
+        """As the format calls it; for people."""
+        ...
 
     def require(self, columns: Sequence[str]) -> None:
         """Raises DataError naming the first column that is not there, and the close ones that are."""

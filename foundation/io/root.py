@@ -43,6 +43,9 @@ class RootReader:
     def close(self) -> None:
         self.file.close()
 
+    def column_type(self, column: str) -> str:
+        return str(self.table[column].typename)
+
     def require(self, columns: Sequence[str]) -> None:
         for column in columns:
             if column not in self.columns:
@@ -80,12 +83,11 @@ def _tables(file: Any) -> dict[str, str]:
     return {name: kind for name, kind in names.items() if kind in TABLES}
 
 
-def _columns(table: Any) -> dict[str, str]:
-    """Branch -> C++ type, without the branches that only group others."""
+def _columns(table: Any) -> list[str]:
+    """Names of a TTree's branches, without those that only group others, or of an RNTuple's fields."""
     if not hasattr(table, "branches"):
-        return {str(k): str(v) for k, v in table.typenames().items()}
-    leaves = [b for b in table.itervalues(recursive=True) if len(b.branches) == 0]
-    return {branch.name: branch.typename for branch in leaves}
+        return [field.name for field in table.fields]
+    return [branch.name for branch in table.itervalues(recursive=True) if len(branch.branches) == 0]
 
 
 def _choose(path: Path, found: dict[str, str], wanted: str) -> str:
