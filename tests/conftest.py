@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 PACKAGES = ["foundation", "pretrain", "finetune", "distill_to_fpga"]
-install_import_hook(PACKAGES, "beartype.beartype")
+install_import_hook(PACKAGES, "runtime_types.checked")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
