@@ -6,6 +6,7 @@ The dataclass is the only definition of the settings: the YAML preset, the `--cf
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
@@ -132,7 +133,7 @@ def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--cfg", type=kind, default=kind())
     try:
-        return parser.instantiate(parser.parse_object({"cfg": values})).cfg
+        return parser.instantiate(parser.parse_object({"cfg": copy.deepcopy(values)})).cfg
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         where = "" if isinstance(source, dict) else f"{find_preset(source)}: "
         raise ConfigError(f"{where}{error}") from error

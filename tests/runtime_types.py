@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: beartype, with an int accepted for a float as static checkers do (PEP 484)."""
+"""The run-time type checker of the tests: beartype, where an int passes for a float as for mypy (PEP 484)."""
 
 from beartype import BeartypeConf, beartype
 

@@ -105,6 +105,7 @@ def test_damage_inside_names_branch_and_entries(root_file, tmp_path):
     reader.close()
 
 
+@pytest.mark.slow
 def test_files_of_the_wild(shared_data):
     """Every column that the reader lists can be read; a tree or an RNTuple alike."""
     expected = {
