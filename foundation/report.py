@@ -1,0 +1,265 @@
+"""`detfm report`: runs -> one self-contained HTML page, in the order of the line.
+
+A run knows its inputs, so naming the last one shows the line that led to it. Each stage gets its key figures, settings,
+inputs with checksums (compared with what lies there now) and pictures.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from foundation import __version__, plots
+from foundation.command import Command
+from foundation.errors import RunError
+from foundation.page import Code, Picture, Section, Settings, Table, format_value, write_report
+from foundation.progress import console
+from foundation.runs import PROVENANCE, Run, checksum, flatten
+
+__all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
+__all__ += ["runs_of", "write_report"]
+
+STAGES = ("ingest", "pretrain", "embed", "finetune", "distill", "evaluate", "export", "quickstart")
+SHOWN = (
+    "auc",
+    "accuracy",
+    "probe_accuracy",
+    "rows",
+    "luts",
+    "ebops",
+    "latency_ns",
+    "mismatches",
+    "labels",
+    "parameters",
+)
+FIGURES = ("metrics.json", "results.json", "verify.json")
+LONGEST_LIST = 8
+
+
+def report(paths: Sequence[str | Path], out: str | Path, *, title: str = "", overwrite: bool = False) -> Path:
+    """Writes one page about runs and all they were made from.
+
+    Args:
+        paths: run folders, or folders that hold run folders.
+        out: the HTML file to write.
+        title: of the page; otherwise made from the schema's name.
+
+    Raises:
+        RunError: a path is neither, or `out` exists and `overwrite` is not set.
+    """
+    out = Path(out)
+    if out.exists() and not overwrite:
+        raise RunError(f"{out} exists; choose another --out, or --overwrite to replace it")
+    runs = runs_of(paths)
+    sections = [_overview(runs), *(run_section(run) for run in runs)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_report(out, title or f"{runs[0].schema.name}: the line", sections, _made_by())
+    console.print(f"{out}: {len(runs)} runs", highlight=False)
+    return out
+
+
+def runs_of(paths: Iterable[str | Path]) -> list[Run]:
+    """The runs at `paths` and their inputs that are runs and still there, each once, in the order of the line.
+
+    Raises:
+        RunError: a path is neither a run folder nor a folder of run folders.
+    """
+    found: dict[Path, Run] = {}
+    waiting = [run for path in paths for run in _named(Path(path))]
+    while waiting:
+        run = waiting.pop()
+        if run.path.resolve() not in found:
+            found[run.path.resolve()] = run
+            waiting += _inputs(run)
+    order = {stage: i for i, stage in enumerate(STAGES)}
+    return sorted(
+        found.values(), key=lambda r: (order.get(r.stage, len(order)), str(r.provenance.get("created")), str(r.path))
+    )
+
+
+def _named(path: Path) -> list[Run]:
+    if path.is_dir() and not (path / PROVENANCE).is_file():
+        inside = [Run.open(p.parent) for p in sorted(path.glob(f"*/{PROVENANCE}"))]
+        if inside:
+            return inside
+    return [Run.open(path)]
+
+
+def _inputs(run: Run) -> list[Run]:
+    found = []
+    for role in run.provenance.get("inputs", {}):
+        try:
+            found.append(Run.open(run.input(role)))
+        except RunError:  # a file of the detector, or a run that has been moved or deleted
+            continue
+    return found
+
+
+def figure_section(title: str, figures: Mapping[str, Any], text: str = "", pictures: Sequence[Picture] = ()) -> Section:
+    """A section of figures of merit, however nested: what `metrics.json` holds."""
+    return Section(title, text, figure_tables(figures), pictures)
+
+
+def run_section(run: Run) -> Section:
+    """All there is to say about one run."""
+    provenance = run.provenance
+    figures = {name: run.read(name) for name in FIGURES if (run.path / name).is_file()}
+    text = f"Made {provenance['created']} by\n\n{provenance['command']}"
+    if not figures and run.stage != "ingest":
+        text += f"\n\nThis stage has not finished: there is no {FIGURES[0]}."
+    tables: list[Table | Settings] = _store_tables(run)
+    for values in figures.values():
+        tables += figure_tables(values)
+    if (run.path / "config.yaml").is_file():
+        settings = flatten(yaml.safe_load((run.path / "config.yaml").read_text()) or {})
+        tables.append(Settings(settings, "Settings"))
+    tables.append(_input_table(run))
+    return Section(f"{run.stage}: {run.path.name}", text, tables, pictures_of(run), short=run.path.name)
+
+
+def figure_tables(values: Mapping[str, Any], caption: str = "") -> list[Table | Settings]:
+    """Figures of merit as tables: names and values, and those per class (`auc/CLASS`) side by side."""
+    nested = {k: v for k, v in values.items() if isinstance(v, Mapping) and _classes(v)}
+    hidden = {"reasons", "confusion", *nested}
+    rest = {k: v for k, v in values.items() if k not in hidden and not k.startswith(("auc/", "rejection/"))}
+    reasons = values.get("reasons", {})
+    plain = {
+        name: f"– ({reasons[name]})" if value is None and name in reasons else _figure(value)
+        for name, value in flatten(rest).items()
+        if _is_rejection(value) or not isinstance(value, list) or len(value) <= LONGEST_LIST
+    }
+    tables: list[Table | Settings] = [Settings(plain, caption)] if plain else []
+    if _classes(values):
+        tables.append(_class_table(values))
+    for name, inner in nested.items():
+        tables += figure_tables(inner, f"{caption} {name}".strip())
+    return tables
+
+
+def _classes(values: Mapping[str, Any]) -> list[str]:
+    return [name.removeprefix("auc/") for name in values if name.startswith("auc/")]
+
+
+def _class_table(values: Mapping[str, Any]) -> Table:
+    names = _classes(values)
+    rejections = {name: values.get(f"rejection/{name}") or [] for name in names}
+    points = sorted({r["signal_efficiency"] for found in rejections.values() for r in found})
+    rows = []
+    for name in names:
+        area = values[f"auc/{name}"]
+        by_point = {r["signal_efficiency"]: _rejection(r) for r in rejections[name]}
+        note = values.get("reasons", {}).get(f"auc/{name}", "")
+        rows.append([name, area, *(by_point.get(p, "–") for p in points), *([note] if area is None else [""])])
+    header = ["class against the rest", "AUC", *(f"1/εB at εS = {p:g}" for p in points), ""]
+    return Table(header, rows)
+
+
+def _is_rejection(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "signal_efficiency" in value[0]
+
+
+def _rejection(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return str(found["reason"])
+    return f"{found['value']:.3g} ± {found['error']:.2g}"
+
+
+def _figure(value: Any) -> Any:
+    if _is_rejection(value):
+        return "; ".join(f"{_rejection(r)} at εS = {r['signal_efficiency']:g}" for r in value)
+    return value
+
+
+def _store_tables(run: Run) -> list[Table | Settings]:
+    """Rows of each split and class, and what became of the rows read, if the run is a store."""
+    if not (run.path / "manifest.json").is_file():
+        return []
+    manifest = run.read("manifest.json")
+    splits, accounting = manifest.get("splits", {}), manifest.get("accounting", {})
+    counts = {name: flatten(split.get("classes", {})) for name, split in splits.items()}
+    labels = [label for label in next(iter(counts.values()), {}) if any(c.get(label) for c in counts.values())]
+    rows = [[name, split["rows"], *(counts[name].get(label) for label in labels)] for name, split in splits.items()]
+    found = {name: value for name, value in flatten(accounting).items() if value}
+    return [
+        Table(["split", "rows", *(label.split(".")[-1] for label in labels)], rows),
+        Settings(found, "Rows and tokens"),
+    ]
+
+
+def _input_table(run: Run) -> Table:
+    rows = []
+    for role, recorded in run.provenance.get("inputs", {}).items():
+        rows.append([role, Code(recorded["path"]), Code(recorded["sha256"]), _state(run, role, recorded["sha256"])])
+    return Table(["input", "path", "SHA-256", "now"], rows, "Inputs")
+
+
+def _state(run: Run, role: str, recorded: str) -> str:
+    """Whether an input is still what the run was made from; files of the detector, being large, are not read again."""
+    try:
+        path = run.input(role)
+        return "a file, not read again" if path.is_file() else ("same" if checksum(path) == recorded else "has changed")
+    except RunError:
+        return "not there"
+
+
+def pictures_of(run: Run) -> list[Picture]:
+    """Loss and probe from metrics.jsonl, then the PNG files of the run and of the folders in it."""
+    pictures = []
+    if (run.path / "metrics.jsonl").is_file():
+        rows = plots.read_metrics(run.path / "metrics.jsonl")
+        if any("loss" in row for row in rows):
+            pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), "Loss"))
+        if sum("probe_accuracy" in row for row in rows) > 1:
+            pictures.append(Picture(plots.png(plots.probe_curve(rows, run.path.name)), "Probe on the frozen embedding"))
+    for path in [*sorted(run.path.glob("*.png")), *sorted(run.path.glob("*/*.png"))]:
+        pictures.append(Picture(path.read_bytes(), str(path.relative_to(run.path).with_suffix(""))))
+    return pictures
+
+
+def _overview(runs: Sequence[Run]) -> Section:
+    """One line per run; and the evaluations side by side."""
+    rows, compared = [], []
+    for run in runs:
+        figures = {k: v for name in FIGURES if (run.path / name).is_file() for k, v in flatten(run.read(name)).items()}
+        shown = {k: v for k in SHOWN for name, v in figures.items() if name.split(".")[-1] == k and v is not None}
+        text = ", ".join(f"{k.replace('_', ' ')} {format_value(v)}" for k, v in list(shown.items())[:4])
+        rows.append([run.stage, run.path.name, run.provenance.get("created", ""), text])
+        if "auc" in figures:
+            model = run.provenance["inputs"].get("model", {}).get("path", "")
+            compared.append([Path(model).name, *(figures.get(k) for k in ("split", "examples", "accuracy", "auc"))])
+    tables = [Table(["stage", "run", "made", "figures"], rows)]
+    if compared:
+        tables.append(
+            Table(["model", "split", "examples", "accuracy", "AUC (mean of classes)"], compared, "Evaluations")
+        )
+    return Section("Overview", runs[0].schema.comment, tables)
+
+
+def _made_by() -> dict[str, str]:
+    return {
+        "detfm": __version__,
+        "command": shlex.join(sys.argv),
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", help="run folders, or folders that hold run folders")
+    parser.add_argument("--out", default="report.html", help="HTML file to write")
+    parser.add_argument("--title", default="", help="of the page")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file at --out")
+
+
+COMMAND = Command(
+    run=lambda args: report(args.runs, args.out, title=args.title, overwrite=args.overwrite),
+    arguments=_arguments,
+    description="Puts runs, and the runs they were made from, on one self-contained HTML page. "
+    "Example: detfm report runs/firmware runs/evaluate --out report.html",
+)
