@@ -38,6 +38,8 @@ th, td { padding: 0.28rem 1.4rem 0.28rem 0; text-align: left; vertical-align: to
 th { color: var(--soft); font-weight: 600; white-space: nowrap; border-bottom-color: var(--soft); }
 .number { text-align: right; white-space: nowrap; }
 .code { font: 0.82rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.command { background: var(--tint); border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem 0.8rem;
+  max-width: none; }
 dl { columns: 17rem; column-gap: 2.2rem; margin: 0.3rem 0 1rem; font-size: 0.85rem; }
 dl div { display: flex; justify-content: space-between; gap: 0.8rem; break-inside: avoid;
   border-bottom: 1px dotted var(--line); padding: 0.1rem 0; }
@@ -113,6 +115,8 @@ class Section:
         text: paragraphs, separated by empty lines.
         tables: below the text.
         figures: below the tables, side by side where there is room.
+        details: tables below the pictures.
+        command: shown as typed, below the text.
         short: name in the navigation; the title where empty.
     """
 
@@ -120,6 +124,8 @@ class Section:
     text: str = ""
     tables: Sequence[Table | Settings] = ()
     figures: Sequence[Picture] = ()
+    details: Sequence[Table | Settings] = ()
+    command: str = ""
     short: str = ""
 
 
@@ -147,12 +153,16 @@ def render(title: str, sections: Sequence[Section], provenance: Mapping[str, Any
 
 
 def _section(number: int, section: Section) -> str:
-    paragraphs = "".join(f"<p>{escape(p.strip())}</p>\n" for p in section.text.split("\n\n") if p.strip())
-    tables = "".join(_settings(t) if isinstance(t, Settings) else _table(t) for t in section.tables)
-    figures = "".join(_picture(f) for f in section.figures)
+    text = "".join(f"<p>{escape(p.strip())}</p>\n" for p in section.text.split("\n\n") if p.strip())
+    text += f'<p class="code command">$ {escape(section.command)}</p>\n' if section.command else ""
+    figures = "".join(map(_picture, section.figures))
     figures = f'<div class="pictures">{figures}</div>\n' if figures else ""
-    heading = f"<h2>{escape(section.title)}</h2>\n"
-    return f'<section id="s{number}">\n{heading}{paragraphs}{tables}{figures}</section>\n'
+    body = text + _tables(section.tables) + figures + _tables(section.details)
+    return f'<section id="s{number}">\n<h2>{escape(section.title)}</h2>\n{body}</section>\n'
+
+
+def _tables(tables: Sequence[Table | Settings]) -> str:
+    return "".join(_settings(t) if isinstance(t, Settings) else _table(t) for t in tables)
 
 
 def _table(table: Table) -> str:
@@ -201,7 +211,7 @@ def _value(value: Any) -> str:
 
 def format_value(value: Any) -> str:
     """A value as people read it."""
-    if value is None:
+    if value is None or value == "" or value == [] or value == {}:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

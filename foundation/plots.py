@@ -131,14 +131,24 @@ def scores(
         low = np.maximum(height - error, 1e-12)
         ax.stairs(height + error, edges, baseline=low, fill=True, alpha=0.2, color=style["color"])
         filled += list(height[height > 0])
-    bottom, top = min(filled, default=0.1) / 2, max(filled, default=1.0)
-    room = 0.12 + 0.09 * ((len(samples) + 1) // 2)  # for the legend above what is drawn
-    ax.set(xlim=(0, 1), yscale="log", ylim=(bottom, top * (top / bottom) ** room))
+    ax.set(xlim=(0, 1), yscale="log")
+    _legend_room(ax, min(filled, default=0.1) / 2, max(filled, default=1.0), rows=(len(samples) + 1) // 2)
     ax.set_xlabel(label)
     ax.set_ylabel(f"Fraction of {unit} / {1 / bins:.3g}")
     if samples:
         ax.legend(loc="upper center", ncols=2 if len(samples) > 1 else 1)
     return fig
+
+
+def _legend_room(ax: Axes, low: float, high: float, rows: int) -> None:
+    """Sets the range of y so that a legend of so many rows fits above what is drawn between `low` and `high`."""
+    above = 0.06 + 0.07 * rows  # of the height
+    if ax.get_yscale() == "log":
+        low = low / (high / low) ** 0.05
+        ax.set_ylim(low, low * (high / low) ** (1 / (1 - min(above, 0.6))))
+        return
+    span = (high - low) or abs(high) or 1.0
+    ax.set_ylim(low - 0.05 * span, low + span / (1 - min(above, 0.6)))
 
 
 @_styled
@@ -162,6 +172,8 @@ def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
+    if every:
+        _legend_room(ax, min(every), max(every), rows=len(names) if len(names) > 1 else 0)
     ax.set_xlabel("Step")
     ax.set_ylabel("Loss")
     ax.set_xlim(left=0)
@@ -184,7 +196,9 @@ def probe_curve(rows: Sequence[Mapping[str, Any]], caption: str = "", name: str 
             f"{value[best]:.3f}", (step[best], value[best]), xytext=(0, 12), textcoords="offset points", ha="center",
             fontsize="small",
         )  # fmt: skip
-    ax.margins(x=0.08, y=0.2)
+        middle, span = (value.max() + value.min()) / 2, max(1.4 * np.ptp(value), 0.1)  # noise is not blown up
+        ax.set_ylim(middle - span / 2, middle + span / 2)
+    ax.margins(x=0.08)
     ax.set_xlabel("Step")
     ax.set_ylabel(name.replace("_", " ").capitalize())
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -110,18 +110,34 @@ def figure_section(title: str, figures: Mapping[str, Any], text: str = "", pictu
 def run_section(run: Run) -> Section:
     """All there is to say about one run."""
     provenance = run.provenance
-    figures = {name: run.read(name) for name in FIGURES if (run.path / name).is_file()}
-    text = f"Made {provenance['created']} by\n\n{provenance['command']}"
-    if not figures and run.stage != "ingest":
-        text += f"\n\nThis stage has not finished: there is no {FIGURES[0]}."
-    tables: list[Table | Settings] = _store_tables(run)
-    for values in figures.values():
-        tables += figure_tables(values)
+    figures = [run.read(name) for name in FIGURES if (run.path / name).is_file()]
+    tables = _store_tables(run) + [table for values in figures for table in figure_tables(values)]
+    text = f"Made {_time(provenance['created'])}."
+    text += "" if tables else f" This stage has not finished: there is no {FIGURES[0]}."
+    details: list[Table | Settings] = [_input_table(run)]
     if (run.path / "config.yaml").is_file():
         settings = flatten(yaml.safe_load((run.path / "config.yaml").read_text()) or {})
-        tables.append(Settings(settings, "Settings"))
-    tables.append(_input_table(run))
-    return Section(f"{run.stage}: {run.path.name}", text, tables, pictures_of(run), short=run.path.name)
+        details = [Settings(settings, "Settings"), *details]
+    name = run.path.name
+    return Section(
+        run.stage if run.stage == name else f"{run.stage}: {name}",
+        text,
+        tables,
+        pictures_of(run),
+        details,
+        command=_as_typed(provenance["command"]),
+        short=name,
+    )
+
+
+def _as_typed(command: str) -> str:
+    """The recorded command with the path of the program left out."""
+    program, _, rest = command.partition(" ")
+    return f"detfm {rest}" if Path(program).name in ("detfm", "cli.py") else command
+
+
+def _time(iso: str) -> str:
+    return iso.replace("T", " ").replace("Z", " UTC")
 
 
 def figure_tables(values: Mapping[str, Any], caption: str = "") -> list[Table | Settings]:
@@ -228,9 +244,11 @@ def _overview(runs: Sequence[Run]) -> Section:
     rows, compared = [], []
     for run in runs:
         figures = {k: v for name in FIGURES if (run.path / name).is_file() for k, v in flatten(run.read(name)).items()}
+        if (run.path / "manifest.json").is_file():
+            figures["rows"] = sum(split["rows"] for split in run.read("manifest.json")["splits"].values())
         shown = {k: v for k in SHOWN for name, v in figures.items() if name.split(".")[-1] == k and v is not None}
         text = ", ".join(f"{k.replace('_', ' ')} {format_value(v)}" for k, v in list(shown.items())[:4])
-        rows.append([run.stage, run.path.name, run.provenance.get("created", ""), text])
+        rows.append([run.stage, run.path.name, _time(run.provenance["created"]), text])
         if "auc" in figures:
             model = run.provenance["inputs"].get("model", {}).get("path", "")
             compared.append([Path(model).name, *(figures.get(k) for k in ("split", "examples", "accuracy", "auc"))])
@@ -245,8 +263,8 @@ def _overview(runs: Sequence[Run]) -> Section:
 def _made_by() -> dict[str, str]:
     return {
         "detfm": __version__,
-        "command": shlex.join(sys.argv),
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": _as_typed(shlex.join(sys.argv)),
+        "made": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     }
 
 
