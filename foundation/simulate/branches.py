@@ -57,14 +57,15 @@ def _substructure(jets: Jets, candidates: Candidates) -> dict[str, Float[np.ndar
 def _particles(
     jets: Jets, candidates: Candidates, rows: Int[np.ndarray, "N"], kept: Int[np.ndarray, "J"], cfg: SimulateConfig
 ) -> dict[str, Any]:
-    jet = np.repeat(np.arange(len(kept)), kept)
-    px, py, pz = candidates.px[rows], candidates.py[rows], candidates.pz[rows]
+    momenta = {f"part_{axis}": getattr(candidates, axis)[rows] for axis in ("px", "py", "pz")}
+    mass2 = np.maximum(candidates.energy[rows] ** 2 - sum(p**2 for p in momenta.values()), 0)
+    momenta = {name: _round(name, p, cfg) for name, p in momenta.items()}
+    # The other kinematics follow from the momenta as written: rounding must not make mass out of massless particles.
+    px, py, pz = (p.astype(np.float64) for p in momenta.values())
     eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
+    energy = np.sqrt(px**2 + py**2 + pz**2 + mass2).astype(np.float32)
+    jet = np.repeat(np.arange(len(kept)), kept)
     floats = {
-        "part_px": px,
-        "part_py": py,
-        "part_pz": pz,
-        "part_energy": candidates.energy[rows],
         # As in JetClass: positive towards larger |eta|, so that jets of both sides of the detector look alike.
         "part_deta": np.where(jets.eta > 0, 1, -1)[jet] * (eta - jets.eta[jet]),
         "part_dphi": delta_phi(phi, jets.phi[jet]),
@@ -75,6 +76,8 @@ def _particles(
     }
     kind = candidates.kind[rows]
     return {
+        **momenta,
+        "part_energy": round_mantissa(energy, cfg.mantissa_bits.get("part_energy", 23), up=True),  # up: E >= |p|
         **{name: _round(name, column, cfg) for name, column in floats.items()},
         "part_charge": candidates.charge[rows].astype(np.float32),
         **{name: (kind == i).astype(np.int32) for i, name in enumerate(PARTICLE_KINDS)},

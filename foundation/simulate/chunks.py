@@ -38,7 +38,7 @@ def generate_chunk(cfg: SimulateConfig, label: str, chunk: int, jets: int) -> di
         DataError: the process gives too few matched jets in the window.
     """
     process = PROCESSES[label]
-    seeds = np.random.SeedSequence([cfg.seed, process.index, chunk])
+    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(process.index, chunk))
     rng = np.random.default_rng(seeds)
     missing = np.full(PT_BINS, jets // PT_BINS) + (rng.permutation(PT_BINS) < jets % PT_BINS)
     edges = np.linspace(cfg.pt_min, cfg.pt_max, PT_BINS + 1)
@@ -69,7 +69,7 @@ def _rank_within(bins: Int[np.ndarray, "J"]) -> Int[np.ndarray, "J"]:
 def _refuse_endless(
     label: str, events: int, jets: int, missing: Int[np.ndarray, "Q"], edges: Float[np.ndarray, "Q1"]
 ) -> None:
-    if events < max(MOST_EVENTS_PER_JET * jets, 20 * BATCH_EVENTS):
+    if events < MOST_EVENTS_PER_JET * max(jets, PT_BINS):
         return
     empty = [f"{low:.0f}-{high:.0f}" for low, high, n in zip(edges, edges[1:], missing) if n]
     raise DataError(

@@ -32,18 +32,19 @@ TRUTH_FLOATS = ("aux_genpart_pt", "aux_genpart_eta", "aux_genpart_phi")
 FLOAT_COLUMNS = PARTICLE_FLOATS + JET_FLOATS + SUBSTRUCTURE_FLOATS + TRUTH_FLOATS
 
 
-def round_mantissa(values: Float[np.ndarray, "N"], bits: int) -> Float[np.ndarray, "N"]:
-    """Float32 values rounded to nearest, ties away from zero, with `bits` of the 23 mantissa bits kept.
+def round_mantissa(values: Float[np.ndarray, "N"], bits: int, up: bool = False) -> Float[np.ndarray, "N"]:
+    """Float32 values with `bits` of the 23 mantissa bits kept: rounded to nearest, or away from zero if `up`.
 
-    The relative error is at most 2^-(bits + 1); zero, sign and powers of two are exact. The bits cut off are zero,
-    which is what makes the file small.
+    The relative error is at most 2^-(bits + 1), for `up` 2^-bits; zero, sign and powers of two are exact. The bits cut
+    off are zero, which is what makes the file small.
     """
     dropped = 23 - bits
     words = np.ascontiguousarray(values, np.float32).view(np.uint32)
     if dropped == 0:
         return words.view(np.float32)
-    # Adding half of the last kept place carries into the exponent where it must: the next binade starts there.
-    return ((words + np.uint32(1 << (dropped - 1))) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)
+    # What is added carries into the exponent where it must: the next binade starts there.
+    added = (1 << dropped) - 1 if up else 1 << (dropped - 1)
+    return ((words + np.uint32(added)) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)
 
 
 def round_step(values: Float[np.ndarray, "N"], step: float) -> Float[np.ndarray, "N"]:

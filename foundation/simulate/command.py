@@ -21,7 +21,7 @@ from foundation.progress import console, progress
 from foundation.simulate.config import CHUNK_JETS, SimulateConfig, check
 from foundation.simulate.write import check_room, new_file, shuffled
 
-SHUFFLE_STREAM = 1 << 32  # beyond every class index, so that no chunk shares its seed with the shuffling
+SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares its seed with the shuffling
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,17 @@ def simulate(cfg: SimulateConfig, out: Path, workers: int = 1, overwrite: bool =
     with (
         new_file(out, cfg, overwrite) as writer,
         _map(min(workers, len(tasks))) as run,
-        progress("simulate", total, "jets") as bar,
+        progress("simulate", float(total), "jets") as bar,
     ):
         made = run(_generate, tasks)
         for block in range(len(sizes)):
             chunks = []
             for _ in cfg.classes:
                 chunks.append(next(made))
-                bar.advance(len(chunks[-1]["event_id"]))
+                bar.advance(float(len(chunks[-1]["event_id"])))
             clipped += sum(int((c["jet_nparticles"] > cfg.max_constituents).sum()) for c in chunks)
-            writer.append(shuffled(chunks, np.random.default_rng([cfg.seed, SHUFFLE_STREAM, block])))
+            seeds = np.random.SeedSequence(cfg.seed, spawn_key=(SHUFFLE_STREAM, block))
+            writer.append(shuffled(chunks, np.random.default_rng(seeds)))
     return Simulated(out, total, clipped)
 
 

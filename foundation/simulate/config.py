@@ -29,6 +29,7 @@ class SimulateConfig:
         substructure: compute the soft-drop mass and tau1 to tau4.
         mantissa_bits: bits kept of the 23 in the float32 mantissa, by column: a relative precision of 2^-(bits + 1).
             What the detector does not resolve need not fill the disk. Columns named in neither are not rounded.
+            Energies are rounded up; they are those of the rounded momenta.
         steps: by column, the values are rounded to multiples of this step: an absolute precision of step / 2.
         pythia: further Pythia settings, applied last; for instance ["PartonLevel:MPI = off"].
         detector: the response.
@@ -84,6 +85,8 @@ def _check_rounding(cfg: SimulateConfig) -> None:
         if column in cfg.steps:
             raise ConfigError(f"'{column}' is named in both mantissa_bits and steps: choose one")
     for column, step in cfg.steps.items():
+        if column == "part_energy":
+            raise ConfigError("steps: a step in part_energy would break E >= |p|: use mantissa_bits")
         if step <= 0:
             raise ConfigError(f"steps: {column}: {step} is not positive")
 

@@ -96,7 +96,8 @@ class Candidates:
 
 def respond(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Candidates:
     """The candidates that the detector reconstructs of these particles."""
-    particles = particles[~np.isin(np.abs(particles.pdgid), NEUTRINOS)]
+    # Pythia's records hold a photon of exactly zero energy now and then.
+    particles = particles[~np.isin(np.abs(particles.pdgid), NEUTRINOS) & (particles.energy > 0)]
     tracked = _has_track(particles, detector, rng)
     tracks = _tracks(particles[tracked], detector, rng)
     rest = particles[~tracked & (np.abs(particles.pdgid) != 13)]
@@ -201,7 +202,7 @@ def _clusters(particles: Particles, kind: int, detector: DetectorConfig, rng: np
     eta_cells = np.floor(eta / cell).astype(np.int64)
     phi_cells = np.floor(np.arctan2(particles.py, particles.px) / (2 * np.pi) * around).astype(np.int64) % around
     cells, members = np.unique(np.stack([particles.event, eta_cells, phi_cells]), axis=1, return_inverse=True)
-    deposited = np.bincount(members.ravel(), particles.energy, minlength=cells.shape[1])
+    deposited = np.bincount(members.ravel(), particles.energy, minlength=cells.shape[1]).astype(np.float64)  # if empty
     stochastic, noise, constant = terms
     width = np.sqrt((stochastic**2 / deposited) + (noise / deposited) ** 2 + constant**2)
     energy = log_normal(deposited, width, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import awkward as ak
 import fastjet
@@ -48,7 +49,7 @@ def subjettiness(constituents: ak.Array, most: int = 4) -> Float[np.ndarray, "J 
     return taus
 
 
-def _cluster(constituents: ak.Array, algorithm: int) -> fastjet.ClusterSequence:
+def _cluster(constituents: ak.Array, algorithm: int) -> Any:
     return fastjet.ClusterSequence(constituents, fastjet.JetDefinition(algorithm, EVERYTHING))
 
 
