@@ -36,10 +36,11 @@ class AdderGraph:
 
 @dataclass(frozen=True)
 class Term:
-    """A value of the network: the integers it takes, and the adders in series before it."""
+    """A value of the network: the integers it takes, the adders in series before it, and the pair it is made of."""
 
     interval: Interval
     depth: int = 0
+    made_of: Pair | None = None
 
 
 def adder_graph(matrix: np.ndarray, inputs: Iterable[Interval], bias: Iterable[int] = ()) -> AdderGraph:
@@ -81,73 +82,74 @@ class Network:
 
     def __init__(self, terms: list[Term], matrix: np.ndarray):
         self.terms = terms
-        self.columns: list[dict[tuple[int, int], int]] = [
-            {(i, shift): sign for i, value in enumerate(column) for shift, sign in signed_digits(int(value))}
-            for column in matrix.T
-        ]
         self.adders = self.luts = 0
-        self.where: defaultdict[Pair, Counter[int]] = defaultdict(Counter)
-        for number, column in enumerate(self.columns):
-            ordered = sorted(column.items())
-            for k, (first, sign) in enumerate(ordered):
-                for second, other in ordered[k + 1 :]:
-                    self.where[pair_of(first, sign, second, other)][number] += 1
+        self.columns: list[dict[tuple[int, int], int]] = [{} for _ in matrix.T]
+        self.occurrences: Counter[Pair] = Counter()
+        self.where: defaultdict[Pair, set[int]] = defaultdict(set)  # columns that have, or had, the pair
+        for number, column in enumerate(matrix.T.tolist()):
+            for source, value in enumerate(column):
+                for shift, sign in signed_digits(value):
+                    self.insert(number, (source, shift), sign)
 
     def share(self) -> None:
         """Replace the most frequent pair by a new term until none occurs twice."""
-        heap = [(-sum(c.values()), pair) for pair, c in self.where.items()]
+        heap = [(-count, pair) for pair, count in self.occurrences.items() if count > 1]
         heapq.heapify(heap)
         while heap:
             count, pair = heapq.heappop(heap)
-            actual = sum(self.where[pair].values())
-            if actual < 2:
-                continue
-            if actual != -count:
+            actual = self.occurrences[pair]
+            if actual == -count:
+                changed = self.substitute(pair)
+                for other in changed:
+                    if self.occurrences[other] > 1:
+                        heapq.heappush(heap, (-self.occurrences[other], other))
+            elif actual > 1:
                 heapq.heappush(heap, (-actual, pair))
-                continue
-            for changed in self.substitute(pair):
-                heapq.heappush(heap, (-sum(self.where[changed].values()), changed))
 
     def substitute(self, pair: Pair) -> set[Pair]:
         """Compute `pair` once, use it wherever it occurs; the pairs that became more frequent."""
         first, second, shift, sign = pair
         a, b = self.terms[first], self.terms[second]
         interval, cells = combine(a.interval, b.interval, shift, sign)
-        self.terms.append(Term(interval, 1 + max(a.depth, b.depth)))
+        self.terms.append(Term(interval, 1 + max(a.depth, b.depth), pair))
         self.adders, self.luts = self.adders + 1, self.luts + cells
         new, changed = len(self.terms) - 1, set()
-        for number in list(self.where[pair]):
+        for number in self.where.pop(pair):
             column = self.columns[number]
             for source, at in sorted(column):
                 partner = (second, at + shift)
-                if source != first or (source, at) not in column or partner not in column or partner == (source, at):
+                if source != first or (source, at) not in column or partner not in column:
                     continue
                 if column[source, at] * column[partner] != sign:
                     continue
-                leading = column[source, at]
-                self.forget(number, (source, at))
-                self.forget(number, partner)
-                changed |= self.remember(number, (new, at + min(shift, 0)), leading)
-        self.where.pop(pair, None)
+                leading = self.remove(number, (source, at))
+                self.remove(number, partner)
+                changed |= self.insert(number, (new, at + min(shift, 0)), leading)
         return changed
 
-    def forget(self, number: int, term: tuple[int, int]) -> None:
-        column = self.columns[number]
-        sign = column.pop(term)
-        for other, other_sign in column.items():
-            found = self.where[pair_of(term, sign, other, other_sign)]
-            found[number] -= 1
-            if found[number] == 0:
-                del found[number]
+    def insert(self, number: int, term: tuple[int, int], sign: int) -> set[Pair]:
+        """Add a term to an output; the pairs it makes."""
+        made = self.pairs(number, term, sign)
+        for pair in made:
+            self.occurrences[pair] += 1
+            self.where[pair].add(number)
+        self.columns[number][term] = sign
+        return set(made)
 
-    def remember(self, number: int, term: tuple[int, int], sign: int) -> set[Pair]:
-        column, changed = self.columns[number], set()
-        for other, other_sign in column.items():
-            pair = pair_of(term, sign, other, other_sign)
-            self.where[pair][number] += 1
-            changed.add(pair)
-        column[term] = sign
-        return changed
+    def remove(self, number: int, term: tuple[int, int]) -> int:
+        """Take a term from an output; its sign."""
+        sign = self.columns[number].pop(term)
+        for pair in self.pairs(number, term, sign):
+            self.occurrences[pair] -= 1
+        return sign
+
+    def pairs(self, number: int, term: tuple[int, int], sign: int) -> list[Pair]:
+        """Patterns of `term` with each term of an output; the same wherever and with whatever common sign they stand."""
+        source, at = term
+        return [
+            (source, other, to - at, sign * s) if term < (other, to) else (other, source, at - to, sign * s)
+            for (other, to), s in self.columns[number].items()
+        ]
 
     def finish(self, constants: list[int]) -> AdderGraph:
         """Add what is left of each output, shallowest terms first; a constant is one more operand."""
@@ -166,10 +168,3 @@ class Network:
                 heapq.heappush(operands, (1 + max(d1, d2), min(k1, k2), interval, s1))
             depth = max([depth, *(operand[0] for operand in operands)])
         return AdderGraph(self.adders, self.luts, depth)
-
-
-def pair_of(first: tuple[int, int], sign: int, second: tuple[int, int], other: int) -> Pair:
-    """The pattern of two terms `(source, shift)`, the same wherever and with whatever common sign they stand."""
-    if second < first:
-        first, second = second, first
-    return first[0], second[0], second[1] - first[1], sign * other

@@ -126,7 +126,8 @@ def signature(graph: FixedPointGraph) -> str:
 
 
 def top_function(graph: FixedPointGraph, layers: dict[str, Layer]) -> str:
-    lines = [f'#include "{graph.name}.h"', "", '#include "layers.h"', '#include "trace.h"', '#include "weights.h"', ""]
+    lines = [f"// {graph.name}, version {graph.version}: exported by detfm from the golden model in ../graph.json."]
+    lines += [f'#include "{graph.name}.h"', "", '#include "layers.h"', '#include "trace.h"', '#include "weights.h"', ""]
     lines += [f"namespace {namespace(graph)} {{", "", f"{signature(graph)} {{"]
     lines += [f"#pragma HLS ARRAY_PARTITION variable={port} complete" for port in (*graph.inputs, *graph.outputs)]
     lines += [f"#pragma HLS INTERFACE ap_vld port={','.join((*graph.inputs, *graph.outputs))}"]

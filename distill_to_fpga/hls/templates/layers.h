@@ -56,7 +56,8 @@ void quantize(const X x[TOKENS * CHANNELS], const C channel[COUNT], Y y[TOKENS *
 }
 
 // y = 0 for the channels listed: pruned by the training.
-template <int TOKENS, int CHANNELS, int COUNT, class C, class Y> void prune(const C channel[COUNT], Y y[TOKENS * CHANNELS]) {
+template <int TOKENS, int CHANNELS, int COUNT, class C, class Y>
+void prune(const C channel[COUNT], Y y[TOKENS * CHANNELS]) {
 #pragma HLS INLINE
   for (int t = 0; t < TOKENS; t++) {
 #pragma HLS UNROLL
