@@ -1,7 +1,4 @@
-"""The transforms a schema may name, and standardisation: one place, for numpy at ingest and jax on the device.
-
-Axes: F features of a modality.
-"""
+"""The transforms a schema may name: one place, for numpy at ingest and jax on the device."""
 
 from __future__ import annotations
 
@@ -25,10 +22,3 @@ TRANSFORMS: dict[str, Callable[[Any, Any], Any]] = {
 def transform(name: str, values: Float[Any, "*shape"], xp: ModuleType = np) -> Float[Any, "*shape"]:
     """Raw physical values of one feature -> what networks see, by the transform `name`. `xp` is numpy or jax.numpy."""
     return TRANSFORMS[name](xp, values)
-
-
-def standardize(
-    values: Float[Any, "*shape F"], mean: Float[Any, " F"], std: Float[Any, " F"]
-) -> Float[Any, "*shape F"]:
-    """(values - mean) / std, of transformed values."""
-    return (values - mean) / std

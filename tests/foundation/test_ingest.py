@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from foundation.cli import main
 from foundation.errors import DataError, RunError, SchemaError
+from foundation.expression import Expression
 from foundation.hashing import bits, hash_rows, permutation, uniform
 from foundation.runs import Run
 from foundation.store import Store
@@ -310,8 +311,6 @@ def test_level_one_jets_recover_the_hardware_integers(shared_data, tmp_path):
 
 
 def test_level_one_recompute_expressions_give_the_stored_values(shared_data, tmp_path):
-    from foundation.expression import Expression
-
     found = Store.open(ingest([shared_data / "l1jets" / "*.root"], schema="data/l1jets", out=tmp_path / "s"))
     batch = found.read("test", np.arange(found.length("test")))
     features = found.schema.modalities["particles"].features
@@ -326,3 +325,53 @@ def test_level_one_recompute_expressions_give_the_stored_values(shared_data, tmp
             rtol=1e-5,
             err_msg=name,
         )
+
+
+def test_an_interrupted_ingest_leaves_nothing(tmp_path, monkeypatch):
+    """Ctrl-C while the second shard is written."""
+    from foundation.store import writer
+
+    save, calls = np.save, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments[0])
+        if len({path.parent for path in calls}) > 1:
+            raise KeyboardInterrupt
+        save(*arguments, **options)
+
+    monkeypatch.setattr(writer.np, "save", interrupted)
+    path = write(tmp_path / "a.root", columns(300))
+    with pytest.raises(KeyboardInterrupt):
+        ingest([path], schema=schema(), out=tmp_path / "store")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.root"]
+
+
+def test_a_tree_without_rows(tmp_path):
+    with pytest.raises(DataError, match="none of the 0 rows"):
+        ingest([write(tmp_path / "a.root", columns(0))], schema=schema(), out=tmp_path / "s")
+
+
+@pytest.mark.parametrize("names", [["a/b"], ["../x"], ["1st"], ["two words"]])
+def test_names_that_could_leave_the_folder_are_refused(names):
+    with pytest.raises(SchemaError, match="is no name"):
+        schema(observers=dict.fromkeys(names, "met"))
+
+
+def test_the_shipped_sample(sample, tmp_path):
+    """Classes as one-hot columns; recompute expressions give the stored values; hardware types are wide enough."""
+    found = Store.open(ingest([sample], schema="data/jets", out=tmp_path / "s"))
+    assert found.manifest["accounting"]["written"] == found.manifest["accounting"]["read"] > 10_000
+    assert all(count > 100 for count in found.manifest["splits"]["val"]["classes"]["jet_class"].values())
+    batch = found.read("test", np.arange(300))
+    features = found.schema.modalities["particles"].features
+    tokens = batch.modalities["particles"]
+    values = {name: tokens.values[..., i] for i, name in enumerate(features)}
+    example = {name: batch.globals[:, i : i + 1] for i, name in enumerate(found.schema.globals)}
+    for name, feature in features.items():
+        if feature.recompute:
+            again = Expression(feature.recompute).evaluate(values | example)[tokens.mask]
+            np.testing.assert_allclose(again, values[name][tokens.mask], rtol=1e-5, atol=1e-6, err_msg=name)
+        if feature.hardware is not None:
+            recorded = found.manifest["statistics"]["modalities"]["particles"][name]
+            assert recorded["max"] / feature.hardware.lsb <= feature.hardware.high, name
+            assert recorded["min"] / feature.hardware.lsb >= feature.hardware.low, name
