@@ -6,6 +6,7 @@ leaves a checkpoint when interrupted. Parameters after k steps are a function of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -144,10 +145,13 @@ def start(model: nnx.Module, config: TrainConfig) -> tuple[nnx.GraphDef, TrainSt
 
 @partial(jax.jit, static_argnames=("graph", "config"), donate_argnames=("state",))
 def train_step(
-    state: TrainState, batch: TokenBatch, *, graph: nnx.GraphDef, config: TrainConfig
+    state: TrainState, batch: TokenBatch, seed: jax.Array, *, graph: nnx.GraphDef, config: TrainConfig
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One step. The random key is a function of the seed and the step, so a resumed run sees the same numbers."""
-    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    """One step. The random key is a function of the seed and the step, so a resumed run sees the same numbers.
+
+    The seed is an argument, not part of `config`, so that runs that differ in nothing else share one compilation.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def loss_fn(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         return nnx.merge(graph, params, state.fixed).loss(batch, key)
@@ -182,6 +186,7 @@ def fit(
         Interrupted: SIGINT or SIGTERM came; a checkpoint of the last complete step has been written.
     """
     graph, state = start(model, config)
+    seed, static = jnp.asarray(config.seed, jnp.uint32), dataclasses.replace(config, seed=0)
     with Checkpoints(run) as checkpoints, _stop_requested() as stop:
         if resume and checkpoints.latest is not None:
             state, position = checkpoints.restore(state)
@@ -190,7 +195,7 @@ def fit(
         log = _Log(run / METRICS, config, done)
         with progress(label, config.steps, "steps", done) as bar:
             for step in range(done + 1, config.steps + 1):
-                state, metrics = train_step(state, next(batches), graph=graph, config=config)
+                state, metrics = train_step(state, next(batches), seed, graph=graph, config=static)
                 log.read(step, metrics)
                 bar.advance(text=log.text)
                 due = (config.evaluate_every and step % config.evaluate_every == 0) or step == config.steps

@@ -88,20 +88,22 @@ class Pretrainer(nnx.Module):
 
     def loss(self, batch: TokenBatch, key: Array) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """Weighted sum of the objectives that are on, and each of them."""
-        keys = jax.random.split(key, 5)
-        total, terms = jnp.zeros(()), {}
-        first = augment(batch, self.schema, self.augmentations, keys[0])
-        visible = first
-        if self.masked_config.weight > 0:
-            visible, hidden = hide_tokens(first, self.masked_config.fraction, keys[1])
-        encoded = self.encoder(visible, keys[2])
-        if self.masked_config.weight > 0:
-            targets = jax.lax.stop_gradient(self.encoder.standardize(first))
-            terms["loss/masked"] = self.masked(encoded, targets, hidden, batch.weights)
+        augment_key, hide_key, dropout_key = jax.random.split(key, 3)
+        masked, contrastive = self.masked_config.weight > 0, self.contrastive_config.weight > 0
+        size, total, terms = batch.size, jnp.zeros(()), {}
+        twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), batch) if contrastive else batch
+        views = augment(twice, self.schema, self.augmentations, augment_key)
+        visible, hidden = hide_tokens(views, self.masked_config.fraction * masked, hide_key, first=size)
+        encoded = self.encoder(visible, dropout_key)
+        if masked:
+            targets = jax.lax.stop_gradient(self.encoder.standardize(views))
+            half = jax.tree.map(lambda a: a[:size], (encoded, targets, hidden))
+            terms["loss/masked"] = self.masked(*half, batch.weights)
             total += self.masked_config.weight * terms["loss/masked"]
-        if self.contrastive_config.weight > 0:
-            second = self.encoder(augment(batch, self.schema, self.augmentations, keys[3]), keys[4])
-            views = self.projector(encoded.pooled), self.projector(second.pooled)
-            terms["loss/contrastive"] = nt_xent(*views, batch.weights, self.contrastive_config.temperature)
+        if contrastive:
+            projected = self.projector(encoded.pooled)
+            terms["loss/contrastive"] = nt_xent(
+                projected[:size], projected[size:], batch.weights, self.contrastive_config.temperature
+            )
             total += self.contrastive_config.weight * terms["loss/contrastive"]
         return total, terms

@@ -49,8 +49,11 @@ class ContrastiveConfig:
     projection: int = 64
 
 
-def hide_tokens(batch: TokenBatch, fraction: float, key: Array) -> tuple[TokenBatch, dict[str, Bool[Array, "B N"]]]:
-    """Hides each real token with probability `fraction`; the first token of a modality stays where it is alone.
+def hide_tokens(
+    batch: TokenBatch, fraction: float, key: Array, first: int | None = None
+) -> tuple[TokenBatch, dict[str, Bool[Array, "B N"]]]:
+    """Hides each real token of the `first` examples (default: all) with probability `fraction`, except one that is
+    alone in its modality.
 
     Returns:
         The batch without the hidden tokens, and which those are.
@@ -59,7 +62,8 @@ def hide_tokens(batch: TokenBatch, fraction: float, key: Array) -> tuple[TokenBa
     for i, (name, tokens) in enumerate(batch.modalities.items()):
         drawn = jax.random.bernoulli(jax.random.fold_in(key, i), fraction, tokens.mask.shape)
         alone = jnp.sum(tokens.mask, axis=1, keepdims=True) < 2
-        hidden[name] = tokens.mask & drawn & ~alone
+        chosen = jnp.arange(batch.size)[:, None] < (batch.size if first is None else first)
+        hidden[name] = tokens.mask & drawn & ~alone & chosen
         visible[name] = Tokens(tokens.values, tokens.mask & ~hidden[name])
     return TokenBatch(visible, batch.globals, batch.labels, batch.weights, batch.index), hidden
 
