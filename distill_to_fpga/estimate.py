@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from distill_to_fpga.adders import AdderGraph, adder_graph, combine
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
+from distill_to_fpga.graph.exact import along_axis, lowest_terms, rounded
 from distill_to_fpga.graph.types import magnitude_bits, objects
 
 METHOD = (
@@ -98,7 +99,7 @@ def ebops(op: ops.Op, *inputs: Wire) -> int:
 
 def enclosed_bits(integers: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     """Bits from the most to the least significant that is not zero, of the magnitudes: 4 for 0b0010110000 (22 * 8)."""
-    odd, _ = ops.lowest_terms(np.abs(integers), np.zeros((), np.int64))
+    odd, _ = lowest_terms(np.abs(integers), np.zeros((), np.int64))
     return np.asarray(magnitude_bits(0, objects(odd)), dtype=np.int64)
 
 
@@ -140,7 +141,7 @@ def _(op: ops.Mul, out: Wire, *inputs: Wire) -> AdderGraph:
 
 @cost.register
 def _(op: ops.Sum, out: Wire, *inputs: Wire) -> AdderGraph:
-    low, high, _ = ops.along_axis(out.name, op.axis, inputs[0])
+    low, high, _ = along_axis(out.name, op.axis, inputs[0])
     low, high = (np.moveaxis(end, op.axis, 0).reshape(len(np.moveaxis(end, op.axis, 0)), -1) for end in (low, high))
     costs = [tree(list(zip(*ends))) for ends in zip(low.T, high.T)]
     return AdderGraph(sum(c.adders for c in costs), sum(c.luts for c in costs), max(c.depth for c in costs))
@@ -171,7 +172,7 @@ def _(op: ops.Quantize, out: Wire, *inputs: Wire) -> AdderGraph:
     (x,) = inputs
     drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
     rounding = (drop > 0) & (out.bits > 0) & (op.type.rounding == "half_up")
-    low, high = (ops.rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
+    low, high = (rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
     beyond = np.asarray((low < op.type.low) | (high > op.type.high), dtype=bool)
     saturating = beyond & (out.bits > 0) & (op.type.overflow == "saturate")
     before = np.asarray(magnitude_bits(low, high), dtype=np.int64) + 1

@@ -20,7 +20,7 @@ from distill_to_fpga.vectors import Vectors, make_vectors
 from foundation.command import Command
 from foundation.errors import DataError, DetfmError
 from foundation.progress import console
-from foundation.runs import PROVENANCE, write_json
+from foundation.runs import PROVENANCE, Run, write_json
 
 FIRMWARE = "firmware"
 PROJECT = "project"  # the HLS project inside the run folder of an export
@@ -165,6 +165,8 @@ def verify(path: str | Path, count: int = 10_000, seed: int = 1) -> VerifyResult
     """
     folder = Path(path)
     is_run = (folder / PROVENANCE).is_file()
+    if is_run:
+        Run.open(folder, "export")
     result = verify_export(folder / PROJECT if is_run else folder, count=count, seed=seed)
     if is_run:
         write_json(folder / RESULT, describe(result))

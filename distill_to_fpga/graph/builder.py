@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill_to_fpga.graph import ops
+from distill_to_fpga.graph.exact import per_element
 from distill_to_fpga.graph.graph import FixedPointGraph, Node, derive
 from distill_to_fpga.graph.types import FixedType, GraphError, Ints, Overflow, Rounding, Wire, ints
 
@@ -86,10 +87,10 @@ class GraphBuilder:
         if matrix.ndim != 2:
             raise GraphError(f"dense: a weight has axes [in, out], got shape {matrix.shape}")
         vector = ints(np.zeros(matrix.shape[1], dtype=np.int64) if bias is None else bias)
-        fractions = ops.per_element("weight", weight_fraction, matrix.shape)
+        fractions = per_element("weight", weight_fraction, matrix.shape)
         if vector.shape != matrix.shape[1:]:
             raise GraphError(f"dense: the weight has {matrix.shape[1]} outputs, the bias shape {vector.shape}")
-        bias_fractions = ops.per_element("bias", bias_fraction, vector.shape)
+        bias_fractions = per_element("bias", bias_fraction, vector.shape)
         return self.add_node(ops.Dense(matrix, ints(fractions), vector, ints(bias_fractions)), x, name=name)
 
     def relu(self, x: Wire, name: str | None = None) -> Wire:

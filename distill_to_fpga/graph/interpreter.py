@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from distill_to_fpga.graph import ops
+from distill_to_fpga.graph.exact import alignment, finest_along, finest_of, rounded
 from distill_to_fpga.graph.graph import FixedPointGraph, Node
-from distill_to_fpga.graph.ops import Op, alignment, finest_along, finest_of, rounded
+from distill_to_fpga.graph.ops import Op
 from distill_to_fpga.graph.types import GraphError, Ints, Wire, compressed, magnitude_bits, objects
 from foundation.errors import DataError, close_names
 

@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from distill_to_fpga.graph import ops
+from distill_to_fpga.graph.exact import lowest_terms
 from distill_to_fpga.graph.types import GraphError, Wire
 from distill_to_fpga.hls.containers import Container, constants, container, literal, union
 
@@ -94,8 +95,8 @@ def _(op: ops.Dense, out: Wire, *inputs: Wire) -> Layer:
     (x,) = inputs
     channels, outputs = op.weight.shape
     live = np.any(x.bits.reshape(-1, channels) > 0, 0)
-    weight, weight_fraction = ops.lowest_terms(np.where(live[:, None], op.weight, 0), op.weight_fraction)
-    bias, bias_fraction = ops.lowest_terms(op.bias, op.bias_fraction)
+    weight, weight_fraction = lowest_terms(np.where(live[:, None], op.weight, 0), op.weight_fraction)
+    bias, bias_fraction = lowest_terms(op.bias, op.bias_fraction)
     weight_type, weight_words = constants(weight, weight_fraction)
     bias_type, bias_words = constants(bias, bias_fraction)
     after = container(out)

@@ -21,7 +21,7 @@ def real(graph: FixedPointGraph, wire: str, integers: np.ndarray) -> np.ndarray:
     return scale(integers, graph.wires[wire].fraction)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SEEDS)
 def test_every_wire_equals_rational_arithmetic(seed):
     graph = random_graph(seed)
@@ -33,7 +33,7 @@ def test_every_wire_equals_rational_arithmetic(seed):
             np.testing.assert_array_equal(real(graph, name, kept[name][example]), expected[name], err_msg=name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_intervals_hold_and_fit_their_types(seed):
     graph = random_graph(seed)
@@ -43,7 +43,7 @@ def test_intervals_hold_and_fit_their_types(seed):
         assert ((wire.type.low <= wire.low) & (wire.high <= wire.type.high)).all(), name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_json_round_trip_is_exact(seed):
     graph = random_graph(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -51,7 +52,9 @@ def mutate_weight(project: Path, array: str) -> None:
 @pytest.mark.slow
 def test_an_honest_project_is_exact_on_ten_thousand_vectors(project):
     before = {p: p.stat().st_mtime_ns for p in project.rglob("*")}
-    result = verify_export(project, extra_vectors=make_vectors(network((6, 5, 4, 2)), count=500, seed=9))
+    (project.parent / "provenance.json").write_text('{"stage": "export"}')
+    result = verify(project.parent)
+    assert json.loads((project.parent / "verify.json").read_text())["exact"]
     assert result.exact
     assert result.first is None
     assert result.vectors >= 10_000
@@ -99,6 +102,9 @@ def test_a_lost_file_a_broken_manifest_and_a_strange_folder_are_named(project, t
         verify_export(project)
     with pytest.raises(RunError, match="is not an exported project"):
         verify_export(tmp_path)
+    (tmp_path / "provenance.json").write_text('{"stage": "distill"}')
+    with pytest.raises(RunError, match="is a run of stage 'distill'; expected 'export'"):
+        verify(tmp_path)
 
 
 def test_a_missing_compiler_is_named_with_its_package(project, monkeypatch):
@@ -121,4 +127,6 @@ def test_cpp_that_does_not_compile_says_so(project):
 def test_several_inputs_and_outputs_are_exact(tmp_path):
     graph = every_operation()
     export_graph(graph, tmp_path / "project", vectors=make_vectors(graph, count=60))
-    assert verify_export(tmp_path / "project", count=2000).exact
+    extra = make_vectors(graph, count=500, seed=9)
+    result = verify_export(tmp_path / "project", extra_vectors=extra, count=2000)
+    assert (result.exact, result.vectors) == (True, 2000)
