@@ -33,7 +33,7 @@ def jet_branches(jets: Jets, candidates: Candidates, cfg: SimulateConfig) -> dic
     }
 
 
-def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, "J"]]:
+def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, " J"]]:
     truth_pt = np.hypot(jets.truth_px, jets.truth_py)
     return {
         "jet_pt": jets.pt,
@@ -46,7 +46,7 @@ def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, "J"]]:
     }
 
 
-def _substructure(jets: Jets, candidates: Candidates) -> dict[str, Float[np.ndarray, "J"]]:
+def _substructure(jets: Jets, candidates: Candidates) -> dict[str, Float[np.ndarray, " J"]]:
     rows = ak.to_numpy(ak.flatten(jets.members))
     px, py, pz, energy = (getattr(candidates, name)[rows] for name in ("px", "py", "pz", "energy"))
     constituents = four_vectors(px, py, pz, energy, ak.to_numpy(ak.num(jets.members)))
@@ -55,7 +55,7 @@ def _substructure(jets: Jets, candidates: Candidates) -> dict[str, Float[np.ndar
 
 
 def _particles(
-    jets: Jets, candidates: Candidates, rows: Int[np.ndarray, "N"], kept: Int[np.ndarray, "J"], cfg: SimulateConfig
+    jets: Jets, candidates: Candidates, rows: Int[np.ndarray, " N"], kept: Int[np.ndarray, " J"], cfg: SimulateConfig
 ) -> dict[str, Any]:
     momenta = {f"part_{axis}": getattr(candidates, axis)[rows] for axis in ("px", "py", "pz")}
     mass2 = np.maximum(candidates.energy[rows] ** 2 - sum(p**2 for p in momenta.values()), 0)
@@ -84,7 +84,7 @@ def _particles(
     }
 
 
-def _round(name: str, column: Float[np.ndarray, "N"], cfg: SimulateConfig) -> Float[np.ndarray, "N"]:
+def _round(name: str, column: Float[np.ndarray, " N"], cfg: SimulateConfig) -> Float[np.ndarray, " N"]:
     if name in cfg.steps:
         return round_step(column.astype(np.float32), cfg.steps[name])
     return round_mantissa(column.astype(np.float32), cfg.mantissa_bits.get(name, 23))

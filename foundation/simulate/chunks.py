@@ -61,13 +61,13 @@ def generate_chunk(cfg: SimulateConfig, label: str, chunk: int, jets: int) -> di
     return columns | {name: np.full(jets, int(name == label), np.int32) for name in cfg.classes}
 
 
-def _rank_within(bins: Int[np.ndarray, "J"]) -> Int[np.ndarray, "J"]:
+def _rank_within(bins: Int[np.ndarray, " J"]) -> Int[np.ndarray, " J"]:
     """How many earlier jets are in the same bin."""
     return (bins[:, None] == bins[None, :]).astype(int).cumsum(axis=1).diagonal() - 1
 
 
 def _refuse_endless(
-    label: str, events: int, jets: int, missing: Int[np.ndarray, "Q"], edges: Float[np.ndarray, "Q1"]
+    label: str, events: int, jets: int, missing: Int[np.ndarray, " Q"], edges: Float[np.ndarray, " Q1"]
 ) -> None:
     if events < MOST_EVENTS_PER_JET * max(jets, PT_BINS):
         return

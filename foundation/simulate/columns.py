@@ -32,7 +32,7 @@ TRUTH_FLOATS = ("aux_genpart_pt", "aux_genpart_eta", "aux_genpart_phi")
 FLOAT_COLUMNS = PARTICLE_FLOATS + JET_FLOATS + SUBSTRUCTURE_FLOATS + TRUTH_FLOATS
 
 
-def round_mantissa(values: Float[np.ndarray, "N"], bits: int, up: bool = False) -> Float[np.ndarray, "N"]:
+def round_mantissa(values: Float[np.ndarray, " N"], bits: int, up: bool = False) -> Float[np.ndarray, " N"]:
     """Float32 values with `bits` of the 23 mantissa bits kept: rounded to nearest, or away from zero if `up`.
 
     The relative error is at most 2^-(bits + 1), for `up` 2^-bits; zero, sign and powers of two are exact. The bits cut
@@ -47,7 +47,7 @@ def round_mantissa(values: Float[np.ndarray, "N"], bits: int, up: bool = False) 
     return ((words + np.uint32(added)) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)
 
 
-def round_step(values: Float[np.ndarray, "N"], step: float) -> Float[np.ndarray, "N"]:
+def round_step(values: Float[np.ndarray, " N"], step: float) -> Float[np.ndarray, " N"]:
     """Float32 values rounded to the nearest multiple of `step`; the error is at most step / 2.
 
     A power of two is exact in float32 and leaves the low mantissa bits zero.

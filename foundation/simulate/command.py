@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from foundation.command import Command
-from foundation.errors import ConfigError, missing_extra
+from foundation.errors import ConfigError, ToolError, missing_extra
 from foundation.progress import console, progress
 from foundation.simulate.config import CHUNK_JETS, SimulateConfig, check
 from foundation.simulate.write import check_room, new_file, shuffled
@@ -43,7 +44,7 @@ def simulate(cfg: SimulateConfig, out: Path, workers: int = 1, overwrite: bool =
     Raises:
         ConfigError: settings that cannot work, found before anything is generated.
         RunError: `out` exists and is not to be, or must not be, replaced.
-        ToolError: an optional package is missing.
+        ToolError: an optional package is missing, or a worker process died.
         DataError: a class gives too few jets in the window.
     """
     check(cfg)
@@ -83,14 +84,16 @@ def _generate(task: tuple[SimulateConfig, str, int, int]) -> dict[str, Any]:
 
 @contextmanager
 def _map(workers: int) -> Iterator[Any]:
-    """`map` in this process, or over a pool of fresh ones that leave Ctrl-C to this one."""
+    """`map` in this process, or over a pool of fresh ones, which Ctrl-C in the terminal ends at once."""
     if workers == 1:
         yield map
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL))
     try:
         yield pool.map
+    except BrokenProcessPool as error:
+        raise ToolError("a worker process died, most often because memory ran out: use fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

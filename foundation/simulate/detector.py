@@ -62,18 +62,18 @@ class DetectorConfig:
 class Particles:
     """Stable particles of many events, flat: momenta in GeV, production vertex in mm, charge in units of e."""
 
-    event: Int[np.ndarray, "N"]
-    pdgid: Int[np.ndarray, "N"]
-    charge: Float[np.ndarray, "N"]
-    px: Float[np.ndarray, "N"]
-    py: Float[np.ndarray, "N"]
-    pz: Float[np.ndarray, "N"]
-    energy: Float[np.ndarray, "N"]
-    x: Float[np.ndarray, "N"]
-    y: Float[np.ndarray, "N"]
-    z: Float[np.ndarray, "N"]
+    event: Int[np.ndarray, " N"]
+    pdgid: Int[np.ndarray, " N"]
+    charge: Float[np.ndarray, " N"]
+    px: Float[np.ndarray, " N"]
+    py: Float[np.ndarray, " N"]
+    pz: Float[np.ndarray, " N"]
+    energy: Float[np.ndarray, " N"]
+    x: Float[np.ndarray, " N"]
+    y: Float[np.ndarray, " N"]
+    z: Float[np.ndarray, " N"]
 
-    def __getitem__(self, keep: Bool[np.ndarray, "N"]) -> Particles:
+    def __getitem__(self, keep: Bool[np.ndarray, " N"]) -> Particles:
         return Particles(*(getattr(self, f.name)[keep] for f in fields(self)))
 
 
@@ -81,17 +81,17 @@ class Particles:
 class Candidates:
     """Particle-flow candidates of many events, flat, ordered by event. `kind` as in `columns.PARTICLE_KINDS`."""
 
-    event: Int[np.ndarray, "N"]
-    kind: Int[np.ndarray, "N"]
-    charge: Float[np.ndarray, "N"]
-    px: Float[np.ndarray, "N"]
-    py: Float[np.ndarray, "N"]
-    pz: Float[np.ndarray, "N"]
-    energy: Float[np.ndarray, "N"]
-    d0: Float[np.ndarray, "N"]
-    d0err: Float[np.ndarray, "N"]
-    dz: Float[np.ndarray, "N"]
-    dzerr: Float[np.ndarray, "N"]
+    event: Int[np.ndarray, " N"]
+    kind: Int[np.ndarray, " N"]
+    charge: Float[np.ndarray, " N"]
+    px: Float[np.ndarray, " N"]
+    py: Float[np.ndarray, " N"]
+    pz: Float[np.ndarray, " N"]
+    energy: Float[np.ndarray, " N"]
+    d0: Float[np.ndarray, " N"]
+    d0err: Float[np.ndarray, " N"]
+    dz: Float[np.ndarray, " N"]
+    dzerr: Float[np.ndarray, " N"]
 
 
 def respond(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Candidates:
@@ -112,7 +112,7 @@ def respond(particles: Particles, detector: DetectorConfig, rng: np.random.Gener
 
 def impact_parameters(
     particles: Particles, magnetic_field: float
-) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """(d0, dz) in mm of charged particles at their closest approach to the beam line, on the exact helix.
 
     d0 carries the sign of -x sin(phi) + y cos(phi), to which it tends for a straight track; then dz tends to
@@ -131,24 +131,24 @@ def impact_parameters(
 
 
 def log_normal(
-    mean: Float[np.ndarray, "N"], relative_width: Float[np.ndarray, "N"], rng: np.random.Generator
-) -> Float[np.ndarray, "N"]:
+    mean: Float[np.ndarray, " N"], relative_width: Float[np.ndarray, " N"], rng: np.random.Generator
+) -> Float[np.ndarray, " N"]:
     """Positive random numbers of these means and relative standard deviations: smearing that keeps the mean energy."""
     sigma = np.sqrt(np.log1p(relative_width**2))
     return mean * np.exp(sigma * rng.standard_normal(mean.shape) - sigma**2 / 2)
 
 
-def _pseudorapidity(particles: Particles) -> Float[np.ndarray, "N"]:
+def _pseudorapidity(particles: Particles) -> Float[np.ndarray, " N"]:
     return np.arcsinh(particles.pz / np.maximum(np.hypot(particles.px, particles.py), 1e-9))
 
 
-def _kind(particles: Particles) -> Int[np.ndarray, "N"]:
+def _kind(particles: Particles) -> Int[np.ndarray, " N"]:
     """Kind of charged particles."""
     pdgid = np.abs(particles.pdgid)
     return np.select([pdgid == 11, pdgid == 13], [ELECTRON, MUON], CHARGED_HADRON)
 
 
-def _has_track(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Bool[np.ndarray, "N"]:
+def _has_track(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Bool[np.ndarray, " N"]:
     efficiencies = np.zeros(5)
     efficiencies[[CHARGED_HADRON, ELECTRON, MUON]] = (
         detector.hadron_efficiency,

@@ -26,7 +26,7 @@ class PartonGroup:
     `px, py, pz, energy` have shape (events, partons), `pdgid` (events,): that of the resonance, or of the parton.
     """
 
-    pdgid: Int[np.ndarray, "E"]
+    pdgid: Int[np.ndarray, " E"]
     px: Float[np.ndarray, "E P"]
     py: Float[np.ndarray, "E P"]
     pz: Float[np.ndarray, "E P"]
@@ -38,30 +38,30 @@ class Jets:
     """Selected jets, at most one per event, flat. `members` (jets x var) are positions among the candidates, by
     descending pt. The `truth` columns are those of the summed partons, with the resonance's PDG id."""
 
-    event: Int[np.ndarray, "J"]
-    px: Float[np.ndarray, "J"]
-    py: Float[np.ndarray, "J"]
-    pz: Float[np.ndarray, "J"]
-    energy: Float[np.ndarray, "J"]
+    event: Int[np.ndarray, " J"]
+    px: Float[np.ndarray, " J"]
+    py: Float[np.ndarray, " J"]
+    pz: Float[np.ndarray, " J"]
+    energy: Float[np.ndarray, " J"]
     members: ak.Array
-    truth_pdgid: Int[np.ndarray, "J"]
-    truth_px: Float[np.ndarray, "J"]
-    truth_py: Float[np.ndarray, "J"]
-    truth_pz: Float[np.ndarray, "J"]
+    truth_pdgid: Int[np.ndarray, " J"]
+    truth_px: Float[np.ndarray, " J"]
+    truth_py: Float[np.ndarray, " J"]
+    truth_pz: Float[np.ndarray, " J"]
 
     @property
-    def pt(self) -> Float[np.ndarray, "J"]:
+    def pt(self) -> Float[np.ndarray, " J"]:
         return np.hypot(self.px, self.py)
 
     @property
-    def eta(self) -> Float[np.ndarray, "J"]:
+    def eta(self) -> Float[np.ndarray, " J"]:
         return np.arcsinh(self.pz / self.pt)
 
     @property
-    def phi(self) -> Float[np.ndarray, "J"]:
+    def phi(self) -> Float[np.ndarray, " J"]:
         return np.arctan2(self.py, self.px)
 
-    def __getitem__(self, keep: Int[np.ndarray, "K"]) -> Jets:
+    def __getitem__(self, keep: Int[np.ndarray, " K"]) -> Jets:
         return Jets(**{name: column[keep] for name, column in vars(self).items()})
 
 
@@ -82,7 +82,7 @@ def parton_groups(particles: ak.Array, process: Process) -> list[PartonGroup]:
     return groups
 
 
-def _group(partons: ak.Array, count: int, pdgid: Int[np.ndarray, "E"]) -> PartonGroup:
+def _group(partons: ak.Array, count: int, pdgid: Int[np.ndarray, " E"]) -> PartonGroup:
     padded = ak.pad_none(ak.fill_none(partons.p, [], axis=0), count, axis=1, clip=True)
     columns = (ak.to_numpy(ak.fill_none(padded[name], np.nan)) for name in ("px", "py", "pz", "e"))
     return PartonGroup(pdgid, *columns)
@@ -130,12 +130,12 @@ def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateCo
 
 
 def _match(
-    px: Float[np.ndarray, "J"],
-    py: Float[np.ndarray, "J"],
-    pz: Float[np.ndarray, "J"],
-    event: Int[np.ndarray, "J"],
+    px: Float[np.ndarray, " J"],
+    py: Float[np.ndarray, " J"],
+    pz: Float[np.ndarray, " J"],
+    event: Int[np.ndarray, " J"],
     groups: list[PartonGroup],
-) -> Int[np.ndarray, "J"]:
+) -> Int[np.ndarray, " J"]:
     """For each jet the first group that lies within the jet radius entirely, or -1."""
     eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
     inside = np.stack([_contains(eta, phi, event, group) for group in groups])
@@ -143,8 +143,8 @@ def _match(
 
 
 def _contains(
-    eta: Float[np.ndarray, "J"], phi: Float[np.ndarray, "J"], event: Int[np.ndarray, "J"], group: PartonGroup
-) -> Bool[np.ndarray, "J"]:
+    eta: Float[np.ndarray, " J"], phi: Float[np.ndarray, " J"], event: Int[np.ndarray, " J"], group: PartonGroup
+) -> Bool[np.ndarray, " J"]:
     parton_eta = np.arcsinh(group.pz / np.hypot(group.px, group.py))[event]
     parton_phi = np.arctan2(group.py, group.px)[event]
     distance = np.hypot(parton_eta - eta[:, None], delta_phi(parton_phi, phi[:, None]))
@@ -158,16 +158,16 @@ def _by_descending_pt(members: ak.Array, candidates: Candidates) -> ak.Array:
 
 
 def four_vectors(
-    px: Float[np.ndarray, "N"],
-    py: Float[np.ndarray, "N"],
-    pz: Float[np.ndarray, "N"],
-    energy: Float[np.ndarray, "N"],
-    counts: Int[np.ndarray, "G"],
+    px: Float[np.ndarray, " N"],
+    py: Float[np.ndarray, " N"],
+    pz: Float[np.ndarray, " N"],
+    energy: Float[np.ndarray, " N"],
+    counts: Int[np.ndarray, " G"],
 ) -> ak.Array:
     """Flat columns as groups x var four-vectors, the input of fastjet."""
     return ak.unflatten(ak.zip({"px": px, "py": py, "pz": pz, "E": energy}, with_name="Momentum4D"), counts)
 
 
-def delta_phi(a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def delta_phi(a: Float[np.ndarray, "*#s"], b: Float[np.ndarray, "*#s"]) -> Float[np.ndarray, "*s"]:
     """a - b in [-pi, pi)."""
     return (a - b + np.pi) % (2 * np.pi) - np.pi

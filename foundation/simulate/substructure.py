@@ -16,7 +16,7 @@ EVERYTHING = 1000.0  # a clustering radius that no jet reaches: all constituents
 SOFT_DROP_Z, SOFT_DROP_BETA = 0.1, 0
 
 
-def soft_drop_mass(constituents: ak.Array) -> Float[np.ndarray, "J"]:
+def soft_drop_mass(constituents: ak.Array) -> Float[np.ndarray, " J"]:
     """Mass in GeV after soft drop (arXiv:1402.2657) with z_cut = 0.1 and beta = 0, on the Cambridge/Aachen tree."""
     tree = _cluster(constituents, fastjet.cambridge_algorithm)
     with _fastjet_warnings():
