@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -25,7 +24,8 @@ from foundation.errors import TrainingError
 from foundation.progress import progress
 
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
-CONTROL_GAIN = 0.02  # how fast beta follows the budget, per step and unit of log(EBOPs / target)
+CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(EBOPs / target)
+BUDGET_BY = 0.5  # of the steps: when the target reaches the budget; the weights have the rest to recover
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class _Loop:
         self.optimizer = _optimizer(config)
         price = jnp.asarray([np.log(config.beta_start), 0.0])  # log beta, log of the EBOPs at the first step
         self.carry: Any = (trainable, self.optimizer.init(trainable), rest, price)
+        self.block, self.accuracy = jax.jit(self._block, donate_argnums=0), jax.jit(self._accuracy)
 
     def run(self, train: Examples, validation: Examples | None, seed: int) -> Iterator[dict[str, float]]:
         batches = _batches(len(train.labels), self.config, seed)
@@ -102,7 +103,7 @@ class _Loop:
             for first in range(0, self.config.steps, BLOCK):
                 block = batches[first : first + BLOCK]
                 numbers = jnp.arange(first, first + len(block))
-                self.carry, metrics = self._block(self.carry, data, jnp.asarray(block), numbers)
+                self.carry, metrics = self.block(self.carry, data, jnp.asarray(block), numbers)
                 record = self._record(metrics, first, held_out)
                 bar.advance(len(block), f"loss {record['loss']:.4f}, EBOPs {record['ebops']:,.0f}")
                 yield record
@@ -125,10 +126,9 @@ class _Loop:
         record |= {name: float(series.mean()) for name, series in values.items()}
         record |= {name: float(values[name][-1]) for name in ("ebops", "beta")}
         if validation is not None and (validation.labels >= 0).any():
-            record["validation_accuracy"] = float(self._accuracy(self.carry, validation))
+            record["validation_accuracy"] = float(self.accuracy(self.carry, validation))
         return record
 
-    @partial(jax.jit, static_argnums=0)
     def _accuracy(self, carry: Any, examples: Examples) -> Array:
         trainable, _, rest, _ = carry
         student = self._merge(trainable, rest)
@@ -136,7 +136,6 @@ class _Loop:
         known = examples.labels >= 0
         return ((logits.argmax(-1) == examples.labels) & known).sum() / jnp.maximum(known.sum(), 1)
 
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _block(self, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
             batch, number = inputs
@@ -174,9 +173,10 @@ class _Loop:
             return price
         log_ebops = jnp.log(jnp.maximum(ebops, 1.0))
         first = jnp.where(number == 0, log_ebops, price[1])
-        fall = jnp.clip((number / self.config.steps - 0.1) / 0.6, 0.0, 1.0)
-        target = first + fall * (np.log(self.config.ebops_budget) - first)
-        return jnp.stack([price[0] + CONTROL_GAIN * jnp.clip(log_ebops - target, -1.0, 1.0), first])
+        fall = jnp.minimum(number / (BUDGET_BY * self.config.steps), 1.0)
+        excess = log_ebops - first - fall * (np.log(self.config.ebops_budget) - first)
+        rise = CONTROL_GAIN / self.config.steps * jnp.clip(excess, -1.0, 1.0)
+        return jnp.stack([price[0] + rise, first])
 
 
 def _split(student: Student) -> tuple[Any, Any, Any]:

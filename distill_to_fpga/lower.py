@@ -64,7 +64,7 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
         case Relu():
             return g.relu(x)
         case SumTokens():
-            return g.sum(x, axis=0)
+            return g.shift(g.sum(x, axis=0), -layer.shift)
         case Flatten():
             return g.flatten(x)
     raise TypeError(f"no rule to lower {type(layer).__name__}")

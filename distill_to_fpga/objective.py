@@ -32,24 +32,25 @@ class DistillConfig:
         alpha: share of the teacher in the loss; the labels have the rest. 0 trains on labels alone.
         temperature: softens the teacher's and the student's logits before they are compared.
         regression_weight: of the Huber loss of the regression outputs.
-        beta_start, beta_end: price of one EBOP, raised geometrically from the first to the second over the first 80% of
-            the steps, so that accuracy is learnt first and width later.
-        ebops_budget: adjusts the price so that the student ends near so many EBOPs; beta_start is where it begins and
-            beta_end is not used.
+        ebops_budget: the student ends near so many EBOPs: their price is raised or lowered so that they fall
+            geometrically to the budget over the first half of the steps. None: the price follows beta.
+        beta_start: price of one EBOP at the first step.
+        beta_end: price towards which beta rises geometrically over the first 80% of the steps, so that accuracy is
+            learnt first and width later; not used with a budget.
         gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
     """
 
-    steps: int = 4000
-    batch: int = 512
-    learning_rate: float = 5e-3
+    steps: int = 3000
+    batch: int = 256
+    learning_rate: float = 0.03
     warmup: float = 0.05
-    width_rate: float = 3.0
+    width_rate: float = 0.3
     alpha: float = 0.7
     temperature: float = 2.0
     regression_weight: float = 1.0
-    beta_start: float = 1e-8
-    beta_end: float = 3e-6
-    ebops_budget: int | None = None
+    ebops_budget: int | None = 30_000
+    beta_start: float = 1e-7
+    beta_end: float = 5e-6
     gamma: float = 1e-7
 
     def check(self) -> None:

@@ -29,7 +29,7 @@ class StudentConfig:
     kind: Literal["deepsets", "mlp"] = "deepsets"
     tokens: int = 16
     features: tuple[str, ...] = ()
-    phi: tuple[int, ...] = (16, 16)
+    phi: tuple[int, ...] = (16, 8)
     rho: tuple[int, ...] = (16,)
     hidden: tuple[int, ...] = (32, 32)
     quantized: bool = True

@@ -52,8 +52,8 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
         for layer in exact.layers:
             if isinstance(layer, ActivationQuantizer):
                 low, high = jnp.asarray(layer.low), jnp.asarray(layer.high)
-                fraction = bits - (low < 0) - integer_bits(low, high)
-                layer.fraction[...] = jnp.where(high > low, fraction, 0).astype(low.dtype)
+                places = bits - (low < 0) - integer_bits(low, high)
+                layer.fraction[...] = jnp.where(high > low, places, 0).astype(low.dtype)
     frozen = freeze(exact, integers)
     for layer in frozen.layers:
         if isinstance(layer, ActivationQuantizer):  # rounding up may have opened one more bit at the very top

@@ -107,7 +107,7 @@ class DeepSetsStudent(Student):
         for units in config.phi:
             layers += builder.hidden(width, units, config.tokens)
             width = units
-        layers += [SumTokens(), builder.quantizer(width)]
+        layers += [SumTokens(config.tokens), builder.quantizer(width)]
         for units in config.rho:
             layers += builder.hidden(width, units)
             width = units
