@@ -70,7 +70,7 @@ class Loader:
         self.rows = len(rows)
         self.batches_per_epoch = sum(bucket.batches for bucket in self.plan)
         self.step = 0
-        self._ahead: Iterator[TokenBatch] | None = None
+        self._ahead: Any = None  # grain's iterator over batches
         self._epochs: OrderedDict[int, list[Descriptor]] = OrderedDict()
         self._lock = Lock()
 
@@ -96,7 +96,9 @@ class Loader:
     def restore(self, state: dict[str, int]) -> None:
         """The next batch will be number `state["step"]`."""
         self.step = int(state["step"])
-        self._ahead = None
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def __iter__(self) -> Loader:
         return self
@@ -135,7 +137,7 @@ class Loader:
         rows = descriptor.rows[self.process_index * share : (self.process_index + 1) * share]
         return self.store.read(self.split, rows, dict(zip(self.modalities, bucket.lengths)))
 
-    def _read_ahead(self) -> Iterator[TokenBatch]:
+    def _read_ahead(self) -> Any:
         import grain  # two seconds to import, and only training needs it
 
         steps: Any = grain.MapDataset.range(self.step, self.step + ENDLESS).map(self.batch_at)
