@@ -49,9 +49,7 @@ def finetune(
     where = Path(store) if store is not None else (Path(start) if origin is None else origin.input("store"))
     data = Store.open(where)
     tagger, rows = _build(origin, data, cfg)
-    batches = Loader(
-        data, "train", batch_tokens=0, batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows
-    )
+    batches = Loader(data, "train", batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows)
     run = continue_or_create(
         out,
         "finetune",

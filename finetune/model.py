@@ -157,9 +157,7 @@ class Tagger(nnx.Module):
         self.target_mean = Statistics(jnp.asarray(zeros if target_mean is None else target_mean, jnp.float32))
         self.target_std = Statistics(jnp.asarray(zeros + 1 if target_std is None else target_std, jnp.float32))
 
-    def __call__(
-        self, batch: TokenBatch, key: Array | None = None
-    ) -> tuple[Float[Array, "B C"], Float[Array, "B R"]]:
+    def __call__(self, batch: TokenBatch, key: Array | None = None) -> tuple[Float[Array, "B C"], Float[Array, "B R"]]:
         """Logits, and regression values in the units of their labels."""
         keys = (None, None, None) if key is None else tuple(jax.random.split(key, 3))
         frozen = self.mode != "full"
