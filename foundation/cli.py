@@ -26,7 +26,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def usage() -> str:
     from foundation import __version__
 
-    lines = [f"detfm {__version__}: detector data -> foundation model -> trigger firmware", "", "usage: detfm COMMAND ..."]
+    lines = [
+        f"detfm {__version__}: detector data -> foundation model -> trigger firmware",
+        "",
+        "usage: detfm COMMAND ...",
+    ]
     lines += ["", *(f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items())]
     return "\n".join([*lines, "", "`detfm COMMAND --help` explains a command; `--print_config` shows its settings."])
 
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"detfm {name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"detfm {name}: {stopped or 'interrupted'}", file=sys.stderr)
+        print(f"detfm {name}: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 128 + getattr(stopped, "number", 2)
     return 0
 

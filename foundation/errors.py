@@ -46,4 +46,6 @@ def close_names(name: str, known: Iterable[str], most: int = 4) -> str:
 
 def missing_extra(package: str, extra: str, purpose: str) -> ToolError:
     """The error for an optional dependency that is not installed: it is the install command."""
-    return ToolError(f"{purpose} needs the package '{package}', which is not installed.\n  pip install 'detfm[{extra}]'")
+    return ToolError(
+        f"{purpose} needs the package '{package}', which is not installed.\n  pip install 'detfm[{extra}]'"
+    )

@@ -16,12 +16,12 @@ console = Console(stderr=True, soft_wrap=True)
 class Bar:
     """Counts towards `total` in `unit`s; `advance` may carry a short text (the loss, say)."""
 
-    def __init__(self, label: str, total: float, unit: str, log_seconds: float = 10.0):
+    def __init__(self, label: str, total: int | float, unit: str, log_seconds: float = 10.0):
         self.label, self.total, self.unit, self.log_seconds = label, total, unit, log_seconds
         self.done, self.start, self.logged = 0.0, time.monotonic(), time.monotonic()
         self.live: Progress | None = None
 
-    def advance(self, amount: float = 1, text: str = "") -> None:
+    def advance(self, amount: int | float = 1, text: str = "") -> None:
         self.done += amount
         now = time.monotonic()
         rate = self.done / max(now - self.start, 1e-9)
@@ -30,12 +30,14 @@ class Bar:
         elif now - self.logged >= self.log_seconds:
             self.logged = now
             eta = (self.total - self.done) / max(rate, 1e-9)
-            line = f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {self.unit}, {rate:,.0f}/s, {eta:.0f} s left {text}"
+            line = (
+                f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {self.unit}, {rate:,.0f}/s, {eta:.0f} s left {text}"
+            )
             print(line.rstrip(), file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress(label: str, total: float, unit: str, done: float = 0) -> Iterator[Bar]:
+def progress(label: str, total: int | float, unit: str, done: int | float = 0) -> Iterator[Bar]:
     """A `Bar` shown while the block runs."""
     bar = Bar(label, total, unit)
     if not console.is_terminal:

@@ -211,7 +211,9 @@ class DetectorSchema:
         for where, names in groups.items():
             bad = [name for name in names if not (name.isidentifier() and name.isascii())]
             if bad:
-                raise SchemaError(f"{where}: '{bad[0]}' is no name; use letters, digits and _, not beginning with a digit")
+                raise SchemaError(
+                    f"{where}: '{bad[0]}' is no name; use letters, digits and _, not beginning with a digit"
+                )
 
     def _expressions(self) -> dict[str, str]:
         """Where -> expression over file columns, for every expression that is not empty."""
