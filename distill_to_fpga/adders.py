@@ -2,8 +2,8 @@
 
 A product with a constant is a sum of shifted copies of the input. Every constant is written with the fewest signed
 digits (Avizienis 1961), so `x @ matrix` is one multi-operand sum per output; the pair of terms that occurs most often
-over all outputs is then computed once and reused, again and again until no pair occurs twice (Hartley 1996; the same
-idea, with a delay limit, is in da4ml, arXiv:2507.04535).
+over all outputs is then computed once and reused, again and again until no pair occurs twice (Hartley 1996; weighted
+by the operands' overlap as in da4ml, arXiv:2507.04535, whose own networks are 2 to 3% smaller).
 """
 
 from __future__ import annotations
@@ -92,19 +92,27 @@ class Network:
                     self.insert(number, (source, shift), sign)
 
     def share(self) -> None:
-        """Replace the most frequent pair by a new term until none occurs twice."""
-        heap = [(-count, pair) for pair, count in self.occurrences.items() if count > 1]
+        """Replace the pair that occurs most often, weighted by its overlap, by a new term until none occurs twice."""
+        heap = [self.rank(pair) for pair, count in self.occurrences.items() if count > 1]
         heapq.heapify(heap)
         while heap:
-            count, pair = heapq.heappop(heap)
+            _, count, pair = heapq.heappop(heap)
             actual = self.occurrences[pair]
             if actual == -count:
-                changed = self.substitute(pair)
-                for other in changed:
+                made = self.substitute(pair)
+                for other in made:
                     if self.occurrences[other] > 1:
-                        heapq.heappush(heap, (-self.occurrences[other], other))
+                        heapq.heappush(heap, self.rank(other))
             elif actual > 1:
-                heapq.heappush(heap, (-actual, pair))
+                heapq.heappush(heap, self.rank(pair))
+
+    def rank(self, pair: Pair) -> tuple[int, int, Pair]:
+        """Sorts the pair to take first to the front. Where operands overlap are the adder cells that sharing saves."""
+        first, second, shift, _ = pair
+        ends = width(self.terms[first].interval), width(self.terms[second].interval) + shift
+        overlap = max(min(ends) - max(0, shift), 0)
+        count = self.occurrences[pair]
+        return -count * overlap, -count, pair
 
     def substitute(self, pair: Pair) -> set[Pair]:
         """Compute `pair` once, use it wherever it occurs; the pairs that became more frequent."""
@@ -155,7 +163,9 @@ class Network:
         """Add what is left of each output, shallowest terms first; a constant is one more operand."""
         depth = 0
         for column, constant in zip(self.columns, constants):
-            operands = [(self.terms[s].depth, shift, self.terms[s].interval, sign) for (s, shift), sign in column.items()]
+            operands = [
+                (self.terms[s].depth, shift, self.terms[s].interval, sign) for (s, shift), sign in column.items()
+            ]
             if constant:
                 operands.append((0, 0, (constant, constant), 1))
             heapq.heapify(operands)
