@@ -41,10 +41,10 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; border-bottom-co
 .command { background: var(--tint); border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem 0.8rem;
   max-width: none; }
 dl { columns: 17rem; column-gap: 2.2rem; margin: 0.3rem 0 1rem; font-size: 0.85rem; }
-dl div { display: flex; justify-content: space-between; gap: 0.8rem; break-inside: avoid;
+dl div { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 0.8rem; break-inside: avoid;
   border-bottom: 1px dotted var(--line); padding: 0.1rem 0; }
 dt { color: var(--soft); overflow-wrap: anywhere; }
-dd { margin: 0; text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+dd { margin: 0 0 0 auto; text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0.6rem 0; max-width: 32rem; break-inside: avoid; }
 figure img { width: 100%; height: auto; display: block; }

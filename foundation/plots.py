@@ -169,9 +169,10 @@ def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
     positive = bool(every) and min(every) > 0
     if positive and max(every) > 10 * min(every):
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        if max(every) < 1e3 * min(every):
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.yaxis.set_minor_formatter(NullFormatter())
     if every:
         _legend_room(ax, min(every), max(every), rows=len(names) if len(names) > 1 else 0)
     ax.set_xlabel("Step")

@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser
 from foundation import __version__, plots
 from foundation.command import Command
 from foundation.errors import RunError
+from foundation.figure_tables import figure_section, figure_tables
 from foundation.page import Code, Picture, Section, Settings, Table, format_value, write_report
 from foundation.progress import console
 from foundation.runs import PROVENANCE, Run, checksum, flatten
@@ -26,21 +27,22 @@ from foundation.runs import PROVENANCE, Run, checksum, flatten
 __all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
 __all__ += ["runs_of", "write_report"]
 
-STAGES = ("ingest", "pretrain", "embed", "finetune", "distill", "evaluate", "export", "quickstart")
-SHOWN = (
-    "auc",
-    "accuracy",
-    "probe_accuracy",
-    "rows",
-    "luts",
-    "ebops",
-    "latency_ns",
-    "mismatches",
-    "labels",
-    "parameters",
-)
+STAGES = ("ingest", "pretrain", "embed", "finetune", "evaluate", "distill", "export", "quickstart")
+SHOWN = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "probe_accuracy": "probe accuracy",
+    "rows": "rows",
+    "luts": "LUTs (estimate)",
+    "ebops": "EBOPs",
+    "latency_ns": "latency in ns",
+    "vectors": "vectors",
+    "exact": "bit-exact",
+    "labels": "labels",
+    "parameters": "parameters",
+}
+CAPTIONS = {"roc": "ROC", "confusion": "Confusion matrix", "scores": "Scores"}
 FIGURES = ("metrics.json", "results.json", "verify.json")
-LONGEST_LIST = 8
 
 
 def report(paths: Sequence[str | Path], out: str | Path, *, title: str = "", overwrite: bool = False) -> Path:
@@ -78,10 +80,16 @@ def runs_of(paths: Iterable[str | Path]) -> list[Run]:
         if run.path.resolve() not in found:
             found[run.path.resolve()] = run
             waiting += _inputs(run)
-    order = {stage: i for i, stage in enumerate(STAGES)}
-    return sorted(
-        found.values(), key=lambda r: (order.get(r.stage, len(order)), str(r.provenance.get("created")), str(r.path))
-    )
+    return sorted(found.values(), key=lambda run: _place(run, found))
+
+
+def _place(run: Run, known: Mapping[Path, Run]) -> list[tuple[int, str, str]]:
+    """Sorts by stage, then time; an evaluation comes right after the model it evaluates."""
+    stage = STAGES.index(run.stage) if run.stage in STAGES else len(STAGES)
+    own = (stage, str(run.provenance["created"]), str(run.path))
+    models = [known.get(model.path.resolve()) for model in _inputs(run)] if run.stage == "evaluate" else []
+    model = next((m for m in models if m is not None and m.stage != "ingest"), None)
+    return [own] if model is None else [*_place(model, known), own]
 
 
 def _named(path: Path) -> list[Run]:
@@ -100,11 +108,6 @@ def _inputs(run: Run) -> list[Run]:
         except RunError:  # a file of the detector, or a run that has been moved or deleted
             continue
     return found
-
-
-def figure_section(title: str, figures: Mapping[str, Any], text: str = "", pictures: Sequence[Picture] = ()) -> Section:
-    """A section of figures of merit, however nested: what `metrics.json` holds."""
-    return Section(title, text, figure_tables(figures), pictures)
 
 
 def run_section(run: Run) -> Section:
@@ -138,59 +141,6 @@ def _as_typed(command: str) -> str:
 
 def _time(iso: str) -> str:
     return iso.replace("T", " ").replace("Z", " UTC")
-
-
-def figure_tables(values: Mapping[str, Any], caption: str = "") -> list[Table | Settings]:
-    """Figures of merit as tables: names and values, and those per class (`auc/CLASS`) side by side."""
-    nested = {k: v for k, v in values.items() if isinstance(v, Mapping) and _classes(v)}
-    hidden = {"reasons", "confusion", *nested}
-    rest = {k: v for k, v in values.items() if k not in hidden and not k.startswith(("auc/", "rejection/"))}
-    reasons = values.get("reasons", {})
-    plain = {
-        name: f"– ({reasons[name]})" if value is None and name in reasons else _figure(value)
-        for name, value in flatten(rest).items()
-        if _is_rejection(value) or not isinstance(value, list) or len(value) <= LONGEST_LIST
-    }
-    tables: list[Table | Settings] = [Settings(plain, caption)] if plain else []
-    if _classes(values):
-        tables.append(_class_table(values))
-    for name, inner in nested.items():
-        tables += figure_tables(inner, f"{caption} {name}".strip())
-    return tables
-
-
-def _classes(values: Mapping[str, Any]) -> list[str]:
-    return [name.removeprefix("auc/") for name in values if name.startswith("auc/")]
-
-
-def _class_table(values: Mapping[str, Any]) -> Table:
-    names = _classes(values)
-    rejections = {name: values.get(f"rejection/{name}") or [] for name in names}
-    points = sorted({r["signal_efficiency"] for found in rejections.values() for r in found})
-    rows = []
-    for name in names:
-        area = values[f"auc/{name}"]
-        by_point = {r["signal_efficiency"]: _rejection(r) for r in rejections[name]}
-        note = values.get("reasons", {}).get(f"auc/{name}", "")
-        rows.append([name, area, *(by_point.get(p, "–") for p in points), *([note] if area is None else [""])])
-    header = ["class against the rest", "AUC", *(f"1/εB at εS = {p:g}" for p in points), ""]
-    return Table(header, rows)
-
-
-def _is_rejection(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "signal_efficiency" in value[0]
-
-
-def _rejection(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
-        return str(found["reason"])
-    return f"{found['value']:.3g} ± {found['error']:.2g}"
-
-
-def _figure(value: Any) -> Any:
-    if _is_rejection(value):
-        return "; ".join(f"{_rejection(r)} at εS = {r['signal_efficiency']:g}" for r in value)
-    return value
 
 
 def _store_tables(run: Run) -> list[Table | Settings]:
@@ -235,7 +185,9 @@ def pictures_of(run: Run) -> list[Picture]:
         if sum("probe_accuracy" in row for row in rows) > 1:
             pictures.append(Picture(plots.png(plots.probe_curve(rows, run.path.name)), "Probe on the frozen embedding"))
     for path in [*sorted(run.path.glob("*.png")), *sorted(run.path.glob("*/*.png"))]:
-        pictures.append(Picture(path.read_bytes(), str(path.relative_to(run.path).with_suffix(""))))
+        name = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
+        inside = "" if path.parent == run.path else f" ({path.parent.name})"
+        pictures.append(Picture(path.read_bytes(), name + inside))
     return pictures
 
 
@@ -246,8 +198,8 @@ def _overview(runs: Sequence[Run]) -> Section:
         figures = {k: v for name in FIGURES if (run.path / name).is_file() for k, v in flatten(run.read(name)).items()}
         if (run.path / "manifest.json").is_file():
             figures["rows"] = sum(split["rows"] for split in run.read("manifest.json")["splits"].values())
-        shown = {k: v for k in SHOWN for name, v in figures.items() if name.split(".")[-1] == k and v is not None}
-        text = ", ".join(f"{k.replace('_', ' ')} {format_value(v)}" for k, v in list(shown.items())[:4])
+        shown = {text: found for key, text in SHOWN.items() if (found := _find(key, figures)) is not None}
+        text = ", ".join(f"{name} {format_value(value)}" for name, value in list(shown.items())[:4])
         rows.append([run.stage, run.path.name, _time(run.provenance["created"]), text])
         if "auc" in figures:
             model = run.provenance["inputs"].get("model", {}).get("path", "")
@@ -258,6 +210,12 @@ def _overview(runs: Sequence[Run]) -> Section:
             Table(["model", "split", "examples", "accuracy", "AUC (mean of classes)"], compared, "Evaluations")
         )
     return Section("Overview", runs[0].schema.comment, tables)
+
+
+def _find(key: str, figures: Mapping[str, Any]) -> Any:
+    """The figure of that name: of the run itself, else the first of what it contains."""
+    inner = [name for name in figures if name.endswith(f".{key}")]
+    return figures[key] if key in figures else figures[inner[0]] if inner else None
 
 
 def _made_by() -> dict[str, str]:

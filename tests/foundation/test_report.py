@@ -102,6 +102,29 @@ def test_runs_come_in_the_order_of_the_line_with_what_they_were_made_from(line):
     assert [run.path for run in runs_of([line[0].path.parent])] == [run.path for run in line]
 
 
+def test_an_evaluation_comes_right_after_its_model(line):
+    later = Run.create(
+        line[0].path.parent / "a-student", "distill", config={}, schema=SCHEMA, inputs={"teacher": line[2].path}
+    )
+    again = Run.create(
+        line[0].path.parent / "student-eval", "evaluate", config={}, schema=SCHEMA, inputs={"model": later.path}
+    )
+    again.write("metrics.json", {"reference": {"auc": 0.9, "auc/b": 0.9}, "auc": 0.7, "auc/b": 0.7})
+    runs = runs_of([again.path, line[3].path])
+    assert [run.path.name for run in runs] == [
+        "z-store",
+        "y-pretrain",
+        "finetune",
+        "a-evaluate",
+        "a-student",
+        "student-eval",
+    ]
+    page = Page(report([again.path], line[0].path.parent / "report.html").read_text())
+    assert "student-eval" in page.text
+    assert "AUC 0.7" in page.text  # the student's own, not that of the reference beside it
+    assert "AUC 0.9" not in page.text
+
+
 def test_the_page_holds_each_stage_with_settings_figures_inputs_and_pictures(line, tmp_path):
     out = report([line[3].path], tmp_path / "pages" / "report.html")
     page = Page(out.read_text())
@@ -115,7 +138,7 @@ def test_the_page_holds_each_stage_with_settings_figures_inputs_and_pictures(lin
     rejection = found["rejection/b"][1]
     assert f"{rejection['value']:.3g} ± {rejection['error']:.2g}" in page.text
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert [picture["alt"] for picture in pictures] == ["Loss", "Probe on the frozen embedding", "roc"]
+    assert [picture["alt"] for picture in pictures] == ["Loss", "Probe on the frozen embedding", "ROC"]
     assert all(picture["src"].startswith("data:image/png;base64,iVBOR") for picture in pictures)
 
 
@@ -171,12 +194,18 @@ def test_figures_of_another_model_inside_get_their_own_table_and_missing_ones_th
         "reasons": {"auc": "only one class"},
         "verify": {"mismatches": 0},
         "reference": inner,
+        "layers": [{"name": "dense", "bits": 8}, {"name": "relu"}],
         "x": [0] * 99,
     }
     tables = figure_section("Figures", values).tables
     assert tables[0] == Settings({"auc": "– (only one class)", "verify.mismatches": 0})
-    assert tables[1] == Settings({"auc": 0.9}, "reference")
-    assert list(tables[2].rows[0][:3]) == ["b", 0.9, "no background passes"]
+    assert (tables[1].caption, tables[1].header, tables[1].rows) == (
+        "layers",
+        ["name", "bits"],
+        [["dense", 8], ["relu", None]],
+    )
+    assert tables[2] == Settings({"auc": 0.9}, "reference")
+    assert list(tables[3].rows[0]) == ["b", 0.9, "no background passes"]
 
 
 def test_an_existing_page_and_a_folder_without_runs_are_refused(line, tmp_path, capsys):
