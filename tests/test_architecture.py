@@ -42,9 +42,14 @@ def imports(tree: ast.AST, name: str) -> set[str]:
 
 
 def top_level(tree: ast.Module) -> ast.Module:
-    """Without function bodies: what runs when the module is imported."""
-    kept = [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    """What runs when the module is imported: no function bodies, nothing under `if TYPE_CHECKING`."""
+    deferred = (ast.FunctionDef, ast.AsyncFunctionDef)
+    kept = [n for n in tree.body if not isinstance(n, deferred) and not _only_for_type_checkers(n)]
     return ast.Module(body=kept, type_ignores=[])
+
+
+def _only_for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 @pytest.mark.parametrize("name", MODULES)
