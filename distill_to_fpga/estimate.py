@@ -8,12 +8,11 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from distill_to_fpga.adders import AdderGraph, adder_graph, combine
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
 from distill_to_fpga.graph.exact import along_axis, lowest_terms, rounded
-from distill_to_fpga.graph.types import magnitude_bits, objects
+from distill_to_fpga.graph.types import IntArray, magnitude_bits, objects
 
 METHOD = (
     "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell)"
@@ -97,7 +96,7 @@ def ebops(op: ops.Op, *inputs: Wire) -> int:
     return 0
 
 
-def enclosed_bits(integers: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+def enclosed_bits(integers: IntArray) -> IntArray:
     """Bits from the most to the least significant that is not zero, of the magnitudes: 4 for 0b0010110000 (22 * 8)."""
     odd, _ = lowest_terms(np.abs(integers), np.zeros((), np.int64))
     return np.asarray(magnitude_bits(0, objects(odd)), dtype=np.int64)

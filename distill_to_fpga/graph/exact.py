@@ -6,11 +6,8 @@ Everything here is in unbounded Python integers (arrays of objects) or provably 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
 
-from distill_to_fpga.graph.types import GraphError, Ints, Wire, ints, magnitude_bits, objects
-
-IntArray = Int[np.ndarray, "..."]
+from distill_to_fpga.graph.types import GraphError, IntArray, Ints, Wire, ints, magnitude_bits, objects
 
 
 def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:

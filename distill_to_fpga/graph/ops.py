@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 
 from distill_to_fpga.graph.exact import (
-    IntArray,
     alignment,
     along_axis,
     check_axis,
@@ -22,7 +21,17 @@ from distill_to_fpga.graph.exact import (
     per_element,
     rounded,
 )
-from distill_to_fpga.graph.types import FixedType, GraphError, Ints, Wire, check_width, frozen, magnitude_bits, objects
+from distill_to_fpga.graph.types import (
+    FixedType,
+    GraphError,
+    IntArray,
+    Ints,
+    Wire,
+    check_width,
+    frozen,
+    magnitude_bits,
+    objects,
+)
 
 
 @dataclass(frozen=True, eq=False)

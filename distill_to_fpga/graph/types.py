@@ -13,6 +13,8 @@ from foundation.errors import DetfmError
 
 Rounding = Literal["truncate", "half_up"]
 Overflow = Literal["saturate", "wrap"]
+IntArray = Int[np.ndarray, "..."]
+BoolArray = Bool[np.ndarray, "..."]
 Ints = int | np.integer | Sequence[Any] | np.ndarray
 
 MAX_BITS = 62  # of every wire, and of every value before a quantizer's overflow step: exact in int64, a bit to spare
@@ -22,7 +24,7 @@ class GraphError(DetfmError):
     """A fixed-point graph is malformed, or one of its wires cannot be held exactly."""
 
 
-def ints(values: Ints) -> Int[np.ndarray, ...]:
+def ints(values: Ints) -> IntArray:
     """Read-only int64 copy.
 
     Raises:
@@ -64,9 +66,9 @@ class FixedType:
         overflow: what it does beyond the range: clip, or drop the upper bits (AP_SAT, AP_WRAP).
     """
 
-    signed: Bool[np.ndarray, ...]
-    bits: Int[np.ndarray, ...]
-    fraction: Int[np.ndarray, ...]
+    signed: BoolArray
+    bits: IntArray
+    fraction: IntArray
     rounding: Rounding
     overflow: Overflow
 
@@ -88,7 +90,7 @@ class FixedType:
             object.__setattr__(self, name, value)
 
     @property
-    def integer_bits(self) -> Int[np.ndarray, ...]:
+    def integer_bits(self) -> IntArray:
         """Bits above the binary point, the sign bit among them: the `I` of `ap_fixed<W, I>`."""
         return np.asarray(self.bits - self.fraction)
 
@@ -98,12 +100,12 @@ class FixedType:
         return np.broadcast_shapes(self.signed.shape, self.bits.shape, self.fraction.shape)
 
     @property
-    def low(self) -> Int[np.ndarray, ...]:
+    def low(self) -> IntArray:
         """Smallest integer of each element."""
         return np.where(self.signed & (self.bits > 0), -(1 << np.maximum(self.bits - 1, 0)), 0)
 
     @property
-    def high(self) -> Int[np.ndarray, ...]:
+    def high(self) -> IntArray:
         """Largest integer of each element."""
         magnitude = np.maximum(self.bits - self.signed, 0)
         return np.asarray((np.int64(1) << magnitude) - 1)
@@ -147,19 +149,19 @@ class Wire:
     name: str
     shape: tuple[int, ...]
     type: FixedType
-    low: Int[np.ndarray, ...]
-    high: Int[np.ndarray, ...]
+    low: IntArray
+    high: IntArray
 
     @property
-    def signed(self) -> Bool[np.ndarray, ...]:
+    def signed(self) -> BoolArray:
         return np.broadcast_to(self.type.signed, self.shape)
 
     @property
-    def bits(self) -> Int[np.ndarray, ...]:
+    def bits(self) -> IntArray:
         return np.broadcast_to(self.type.bits, self.shape)
 
     @property
-    def fraction(self) -> Int[np.ndarray, ...]:
+    def fraction(self) -> IntArray:
         return np.broadcast_to(self.type.fraction, self.shape)
 
     @property

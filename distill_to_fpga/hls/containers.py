@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from distill_to_fpga.graph.types import GraphError, Wire
+from distill_to_fpga.graph.types import GraphError, IntArray, Wire
 
 MAX_WIDTH = 63  # the C simulation exchanges bit patterns as 64-bit integers
 
@@ -60,7 +60,7 @@ def container(wire: Wire) -> Container:
     return found
 
 
-def constants(integers: np.ndarray, fraction: np.ndarray) -> tuple[Container, Int[np.ndarray, "..."]]:
+def constants(integers: np.ndarray, fraction: np.ndarray) -> tuple[Container, IntArray]:
     """Container of constants `integers * 2**-fraction` in lowest terms, and their bit patterns."""
     live = integers != 0
     finest = int(np.max(np.where(live, fraction, np.iinfo(np.int64).min))) if live.any() else 0

@@ -23,6 +23,8 @@ template <class T> T from_word(long long word) {
 template <int TOKENS, int CHANNELS, class Wide, class Offset, class X, class O, class S, class Y>
 void scale(const X x[TOKENS * CHANNELS], const O offset[CHANNELS], const S shift[CHANNELS], Y y[TOKENS * CHANNELS]) {
 #pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=offset complete
+#pragma HLS ARRAY_PARTITION variable=shift complete
   for (int t = 0; t < TOKENS; t++) {
 #pragma HLS UNROLL
     for (int c = 0; c < CHANNELS; c++) {
@@ -46,6 +48,7 @@ template <class T, int SIZE, class X, class Y> void quantize(const X x[SIZE], Y 
 template <class T, int TOKENS, int CHANNELS, int COUNT, class X, class C, class Y>
 void quantize(const X x[TOKENS * CHANNELS], const C channel[COUNT], Y y[TOKENS * CHANNELS]) {
 #pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=channel complete
   for (int t = 0; t < TOKENS; t++) {
 #pragma HLS UNROLL
     for (int k = 0; k < COUNT; k++) {
@@ -59,6 +62,7 @@ void quantize(const X x[TOKENS * CHANNELS], const C channel[COUNT], Y y[TOKENS *
 template <int TOKENS, int CHANNELS, int COUNT, class C, class Y>
 void prune(const C channel[COUNT], Y y[TOKENS * CHANNELS]) {
 #pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=channel complete
   for (int t = 0; t < TOKENS; t++) {
 #pragma HLS UNROLL
     for (int k = 0; k < COUNT; k++) {
@@ -73,6 +77,8 @@ void prune(const C channel[COUNT], Y y[TOKENS * CHANNELS]) {
 template <int TOKENS, int IN, int OUT, class Weight, class Bias, class Sum, class X, class W, class B, class Y>
 void dense(const X x[TOKENS * IN], const W weight[IN * OUT], const B bias[OUT], Y y[TOKENS * OUT]) {
 #pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=weight complete
+#pragma HLS ARRAY_PARTITION variable=bias complete
   for (int t = 0; t < TOKENS; t++) {
 #pragma HLS UNROLL
     for (int o = 0; o < OUT; o++) {
