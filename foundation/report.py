@@ -29,6 +29,8 @@ __all__ += ["runs_of", "write_report"]
 
 STAGES = ("ingest", "pretrain", "embed", "finetune", "evaluate", "distill", "export", "quickstart")
 SHOWN = {
+    "exact": "bit-exact",
+    "vectors": "vectors",
     "auc": "AUC",
     "accuracy": "accuracy",
     "probe_accuracy": "probe accuracy",
@@ -36,8 +38,6 @@ SHOWN = {
     "luts": "LUTs (estimate)",
     "ebops": "EBOPs",
     "latency_ns": "latency in ns",
-    "vectors": "vectors",
-    "exact": "bit-exact",
     "labels": "labels",
     "parameters": "parameters",
 }
@@ -199,12 +199,12 @@ def _overview(runs: Sequence[Run]) -> Section:
         if (run.path / "manifest.json").is_file():
             figures["rows"] = sum(split["rows"] for split in run.read("manifest.json")["splits"].values())
         shown = {text: found for key, text in SHOWN.items() if (found := _find(key, figures)) is not None}
-        text = ", ".join(f"{name} {format_value(value)}" for name, value in list(shown.items())[:4])
-        rows.append([run.stage, run.path.name, _time(run.provenance["created"]), text])
+        text = ", ".join(f"{name} {format_value(value)}" for name, value in list(shown.items())[:5])
+        rows.append([run.stage, run.path.name, _time(run.provenance["created"])[:16], text])
         if "auc" in figures:
             model = run.provenance["inputs"].get("model", {}).get("path", "")
             compared.append([Path(model).name, *(figures.get(k) for k in ("split", "examples", "accuracy", "auc"))])
-    tables = [Table(["stage", "run", "made", "figures"], rows)]
+    tables = [Table(["stage", "run", "made (UTC)", "figures"], rows)]
     if compared:
         tables.append(
             Table(["model", "split", "examples", "accuracy", "AUC (mean of classes)"], compared, "Evaluations")
