@@ -200,7 +200,7 @@ def _overview(runs: Sequence[Run]) -> Section:
             figures["rows"] = sum(split["rows"] for split in run.read("manifest.json")["splits"].values())
         shown = {text: found for key, text in SHOWN.items() if (found := _find(key, figures)) is not None}
         text = ", ".join(f"{name} {format_value(value)}" for name, value in list(shown.items())[:5])
-        rows.append([run.stage, run.path.name, _time(run.provenance["created"])[:16], text])
+        rows.append([run.stage, run.path.name, _time(run.provenance["created"])[:16].replace(" ", "\u00a0"), text])
         if "auc" in figures:
             model = run.provenance["inputs"].get("model", {}).get("path", "")
             compared.append([Path(model).name, *(figures.get(k) for k in ("split", "examples", "accuracy", "auc"))])
