@@ -6,8 +6,9 @@ Axes: S steps, B examples of a batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,16 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, input_scaling
+from distill_to_fpga.students.student import size
 from foundation.errors import TrainingError
 from foundation.progress import progress
 
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
 CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(EBOPs / target)
+MOST_PAID = 10.0  # beta times the budget at most: EBOPs never weigh more than that in the loss
 BUDGET_BY = 0.5  # of the steps: when the target reaches the budget; the weights have the rest to recover
 
 
@@ -34,7 +37,7 @@ class Distilled:
 
     Attributes:
         student: frozen (integer types everywhere) unless it is a floating-point one.
-        history: one record per 100 steps: step, losses, ebops, beta, and accuracy on the validation examples.
+        history: one record per 100 steps: step, loss and its terms, EBOPs, beta, accuracy on the validation examples.
         seconds: of training, compilation included.
     """
 
@@ -75,108 +78,128 @@ def distill(
     offset, shift = input_scaling(np.asarray(train.integers))
     student = build_student(student_config, offset, shift, classes, regressions, seed)
     start = time.monotonic()
-    mode: Mode = "train" if student_config.quantized else "float"
-    loop = _Loop(student, config, mode)
-    history = list(loop.run(train, validation, seed))
-    trained = loop.student()
+    trained, history = _train(student, config, train, validation, seed)
     if student_config.quantized:
         trained = freeze(trained, np.asarray(train.integers))
     return Distilled(trained, history, time.monotonic() - start)
 
 
-class _Loop:
-    """The compiled training loop and its state."""
+def _train(
+    student: Student, config: DistillConfig, train: Examples, validation: Examples | None, seed: int
+) -> tuple[Student, list[dict[str, float]]]:
+    """The student after all steps, not yet frozen, and the history."""
+    plan = _Plan(nnx.graphdef(student), config, "train" if student.config.quantized else "float")
+    _, trainable, rest = _split(student)
+    price = jnp.asarray([np.log(config.beta_start), 0.0], jnp.float32)
+    carry: Any = (trainable, _optimizer(config).init(trainable), rest, price)
+    batches = _batches(len(train.labels), config, seed)
+    data, held_out = jax.tree.map(jnp.asarray, (train, validation))
+    history: list[dict[str, float]] = []
+    shown = ("loss", "ebops") if plan.mode == "train" else ("loss",)
+    with progress("distil", config.steps, "steps") as bar:
+        for first in range(0, config.steps, BLOCK):
+            block = batches[first : first + BLOCK]
+            carry, metrics = _block(plan, carry, data, jnp.asarray(block), jnp.arange(first, first + len(block)))
+            history.append(_record(metrics, first))
+            if validation is not None and (validation.labels >= 0).any():
+                history[-1]["validation_accuracy"] = float(_accuracy(plan, carry, held_out))
+            bar.advance(len(block), ", ".join(f"{name} {history[-1][name]:,.6g}" for name in shown))
+    return plan.student(carry[0], carry[2]), history
 
-    def __init__(self, student: Student, config: DistillConfig, mode: Mode):
-        self.config, self.mode = config, mode
-        self.graphdef, trainable, rest = _split(student)
-        self.optimizer = _optimizer(config)
-        price = jnp.asarray([np.log(config.beta_start), 0.0])  # log beta, log of the EBOPs at the first step
-        self.carry: Any = (trainable, self.optimizer.init(trainable), rest, price)
-        self.block, self.accuracy = jax.jit(self._block, donate_argnums=0), jax.jit(self._accuracy)
 
-    def run(self, train: Examples, validation: Examples | None, seed: int) -> Iterator[dict[str, float]]:
-        batches = _batches(len(train.labels), self.config, seed)
-        data = jax.tree.map(jnp.asarray, train)
-        held_out = None if validation is None else jax.tree.map(jnp.asarray, validation)
-        with progress("distil", self.config.steps, "steps") as bar:
-            for first in range(0, self.config.steps, BLOCK):
-                block = batches[first : first + BLOCK]
-                numbers = jnp.arange(first, first + len(block))
-                self.carry, metrics = self.block(self.carry, data, jnp.asarray(block), numbers)
-                record = self._record(metrics, first, held_out)
-                bar.advance(len(block), f"loss {record['loss']:.4f}, EBOPs {record['ebops']:,.0f}")
-                yield record
+@dataclass(frozen=True)
+class _Plan:
+    """What is fixed when the loop is compiled; equal plans share one compilation."""
 
-    def student(self) -> Student:
-        trainable, _, rest, _ = self.carry
-        return self._merge(trainable, rest)
+    graphdef: Any
+    config: DistillConfig
+    mode: Mode
 
-    def _merge(self, trainable: Any, rest: Any) -> Student:
+    def student(self, trainable: Any, rest: Any) -> Student:
         weights, widths = trainable
         return nnx.merge(self.graphdef, widths, weights, rest, copy=True)
 
-    def _record(self, metrics: dict[str, Array], first: int, validation: Examples | None) -> dict[str, float]:
-        values = {name: np.asarray(series) for name, series in metrics.items()}
-        bad = np.flatnonzero(~np.isfinite(values["loss"]))
-        if len(bad):
-            terms = ", ".join(f"{name} {series[bad[0]]:.3g}" for name, series in values.items())
-            raise TrainingError(f"the loss became NaN at step {first + bad[0]} ({terms}); lower the learning rate")
-        record = {"step": float(first + len(values["loss"]))}
-        record |= {name: float(series.mean()) for name, series in values.items()}
-        record |= {name: float(values[name][-1]) for name in ("ebops", "beta")}
-        if validation is not None and (validation.labels >= 0).any():
-            record["validation_accuracy"] = float(self.accuracy(self.carry, validation))
-        return record
 
-    def _accuracy(self, carry: Any, examples: Examples) -> Array:
-        trainable, _, rest, _ = carry
-        student = self._merge(trainable, rest)
-        logits = student(examples.integers, self.mode)[:, : len(student.classes)]
-        known = examples.labels >= 0
-        return ((logits.argmax(-1) == examples.labels) & known).sum() / jnp.maximum(known.sum(), 1)
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
+    """One optimiser step for each row of `batches`.
 
-    def _block(self, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
-        def step(carry: Any, inputs: Any) -> Any:
-            batch, number = inputs
-            trainable, optimizer, rest, price = carry
-            examples = jax.tree.map(lambda a: a[batch], data)
-            beta = self._beta(price, number)
-            gradient = jax.grad(self._loss, has_aux=True)
-            slope, (rest, metrics) = gradient(trainable, rest, examples, beta)
-            updates, optimizer = self.optimizer.update(slope, optimizer, trainable)
-            price = self._new_price(price, metrics["ebops"], number)
-            return (optax.apply_updates(trainable, updates), optimizer, rest, price), {**metrics, "beta": beta}
+    The carry: (weights, widths), state of the optimiser, what is not trained, and the price of an EBOP: log beta and
+    the logarithm of the EBOPs at the first step.
+    """
+    optimizer = _optimizer(plan.config)
 
-        return jax.lax.scan(step, carry, (batches, numbers))
+    def step(carry: Any, inputs: Any) -> Any:
+        batch, number = inputs
+        trainable, moments, rest, price = carry
+        examples = jax.tree.map(lambda a: a[batch], data)
+        beta = _beta(plan.config, price, number)
+        slope, (rest, metrics) = jax.grad(_loss, argnums=1, has_aux=True)(plan, trainable, rest, examples, beta)
+        updates, moments = optimizer.update(slope, moments, trainable)
+        if plan.mode == "train":
+            price, metrics["beta"] = _new_price(plan.config, price, metrics["ebops"], number), beta
+        return (optax.apply_updates(trainable, updates), moments, rest, price), metrics
 
-    def _loss(self, trainable: Any, rest: Any, examples: Examples, beta: Array) -> Any:
-        student = self._merge(trainable, rest)
-        outputs = student(examples.integers, self.mode)
-        terms = losses(outputs, examples, self.config, len(student.classes))
-        loss = sum(terms.values(), jnp.zeros(()))
-        ebops = student.ebops(self.mode) if self.mode == "train" else jnp.zeros(())
-        if self.mode == "train":
-            loss += beta * ebops + self.config.gamma * student.total_bits(self.mode)
-        _, _, rest = _split(student)
-        return loss, (rest, {"loss": loss, **terms, "ebops": ebops})
+    return jax.lax.scan(step, carry, (batches, numbers))
 
-    def _beta(self, price: Array, number: Array) -> Array:
-        if self.config.ebops_budget is not None:
-            return jnp.exp(price[0])
-        ramp = jnp.minimum(number / (0.8 * self.config.steps), 1.0)
-        return self.config.beta_start * (self.config.beta_end / self.config.beta_start) ** ramp
 
-    def _new_price(self, price: Array, ebops: Array, number: Array) -> Array:
-        """The price rises while EBOPs lie above a target that falls geometrically to the budget."""
-        if self.config.ebops_budget is None or self.mode == "float":
-            return price
-        log_ebops = jnp.log(jnp.maximum(ebops, 1.0))
-        first = jnp.where(number == 0, log_ebops, price[1])
-        fall = jnp.minimum(number / (BUDGET_BY * self.config.steps), 1.0)
-        excess = log_ebops - first - fall * (np.log(self.config.ebops_budget) - first)
-        rise = CONTROL_GAIN / self.config.steps * jnp.clip(excess, -1.0, 1.0)
-        return jnp.stack([price[0] + rise, first])
+def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Array) -> Any:
+    student = plan.student(trainable, rest)
+    outputs = student(examples.integers, plan.mode)
+    terms = losses(outputs, examples, plan.config, len(student.classes))
+    loss = sum(terms.values(), jnp.zeros(()))
+    if plan.mode == "train":
+        terms["ebops"], bits = size(*nnx.split(student), plan.mode)
+        loss += beta * terms["ebops"] + plan.config.gamma * bits
+    _, _, rest = _split(student)
+    return loss, (rest, {"loss": loss, **terms})
+
+
+def _beta(config: DistillConfig, price: Float[Array, "2"], number: Int[Array, ""]) -> Float[Array, ""]:
+    if config.ebops_budget is not None:
+        return jnp.exp(price[0])
+    ramp = jnp.minimum(number / (0.8 * config.steps), 1.0)
+    return config.beta_start * (config.beta_end / config.beta_start) ** ramp
+
+
+def _new_price(
+    config: DistillConfig, price: Float[Array, "2"], ebops: Float[Array, ""], number: Int[Array, ""]
+) -> Float[Array, "2"]:
+    """Under a budget, beta rises while EBOPs lie above a target that falls geometrically to the budget."""
+    if config.ebops_budget is None:
+        return price
+    log_ebops = jnp.log(jnp.maximum(ebops, 1.0))
+    first = jnp.where(number == 0, log_ebops, price[1])
+    fall = jnp.minimum(number / (BUDGET_BY * config.steps), 1.0)
+    excess = log_ebops - first - fall * (np.log(config.ebops_budget) - first)
+    log_beta = price[0] + CONTROL_GAIN / config.steps * jnp.clip(excess, -1.0, 1.0)
+    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID / config.ebops_budget)), first])
+
+
+@partial(jax.jit, static_argnums=0)
+def _accuracy(plan: _Plan, carry: Any, examples: Examples) -> Float[Array, ""]:
+    """Fraction of the labelled examples that the student classifies as labelled."""
+    trainable, _, rest, _ = carry
+    student = plan.student(trainable, rest)
+    logits = student(examples.integers, plan.mode)[:, : len(student.classes)]
+    known = examples.labels >= 0
+    return ((logits.argmax(-1) == examples.labels) & known).sum() / known.sum()
+
+
+def _record(metrics: dict[str, Array], first: int) -> dict[str, float]:
+    """Means over a block; EBOPs and beta at its end.
+
+    Raises:
+        TrainingError: a loss is not a number; names the step and the terms.
+    """
+    values = {name: np.asarray(series) for name, series in metrics.items()}
+    bad = np.flatnonzero(~np.isfinite(values["loss"]))
+    if len(bad):
+        terms = ", ".join(f"{name} {series[bad[0]]:.3g}" for name, series in values.items())
+        raise TrainingError(f"the loss became NaN at step {first + bad[0]} ({terms}); lower the learning rate")
+    record = {"step": float(first + len(values["loss"]))}
+    last = ("ebops", "beta")
+    return record | {name: float(v[-1] if name in last else v.mean()) for name, v in values.items()}
 
 
 def _split(student: Student) -> tuple[Any, Any, Any]:

@@ -70,7 +70,7 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
     raise TypeError(f"no rule to lower {type(layer).__name__}")
 
 
-def _integers(values: Any, fraction: Any) -> tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]:
+def _integers(values: Any, fraction: Any) -> tuple[Int[np.ndarray, ...], Int[np.ndarray, ...]]:
     """Constants on their grid as (integer, fraction)."""
     real, places = np.asarray(values[...], np.float64), np.asarray(fraction[...]).astype(np.int64)
     return np.ldexp(real, places).astype(np.int64), np.broadcast_to(places, real.shape)

@@ -48,19 +48,19 @@ def power_of_two(exponent: Array | int) -> Array:
     return jax.lax.bitcast_convert_type((jnp.asarray(exponent, whole) + bias) << bits, real)
 
 
-def round_half_up(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def round_half_up(x: Float[Array, ...]) -> Float[Array, ...]:
     """floor(x + 1/2) as if computed without rounding error: in floats, 0.5 - 2^-25 + 0.5 is 1."""
     low = jnp.floor(x)
     return low + (x - low >= 0.5)
 
 
-def rounded_fraction(fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+def rounded_fraction(fraction: Float[Array, ...]) -> Float[Array, ...]:
     """Whole fractional bits, with the gradient of the identity."""
     whole = jnp.clip(round_half_up(fraction), -MAX_FRACTION, MAX_FRACTION)
     return stop_gradient(whole) + (fraction - stop_gradient(fraction))
 
 
-def quantize(x: Float[Array, "..."], fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+def quantize(x: Float[Array, ...], fraction: Float[Array, ...]) -> Float[Array, ...]:
     """x rounded half up to `fraction` binary places (rounded to whole bits; broadcast against x).
 
     Gradients: d q / d x = 1 (straight-through) and d q / d f = ln 2 * (x - q), arXiv:2405.00645 section 3.
@@ -73,7 +73,7 @@ def quantize(x: Float[Array, "..."], fraction: Float[Array, "..."]) -> Float[Arr
     return q + (x - stop_gradient(x)) + math.log(2) * delta * (f - stop_gradient(f))
 
 
-def integer_bits(low: Float[Array, "..."], high: Float[Array, "..."]) -> Int[Array, "..."]:
+def integer_bits(low: Float[Array, ...], high: Float[Array, ...]) -> Int[Array, ...]:
     """Bits above the binary point that hold [low, high], the sign bit not counted.
 
     max(floor(log2 high) + 1, ceil(log2 -low)), arXiv:2405.00645; may be negative. `NO_BITS` for a range of zero alone.
@@ -84,7 +84,7 @@ def integer_bits(low: Float[Array, "..."], high: Float[Array, "..."]) -> Int[Arr
     return jnp.maximum(jnp.where(high > 0, above, NO_BITS), jnp.where(low < 0, below, NO_BITS)).astype(jnp.int32)
 
 
-def bit_width(low: Array, high: Array, fraction: Float[Array, "..."], group: int = 1) -> Float[Array, "..."]:
+def bit_width(low: Array, high: Array, fraction: Float[Array, ...], group: int = 1) -> Float[Array, ...]:
     """Width max(i' + f, 0) of quantised values within [low, high]; the sign bit is not counted.
 
     Args:
@@ -97,7 +97,7 @@ def bit_width(low: Array, high: Array, fraction: Float[Array, "..."], group: int
     return stop_gradient(bits) + (bits - stop_gradient(bits)) / math.sqrt(group)
 
 
-def constant_width(values: Float[Array, "..."], fraction: Float[Array, "..."]) -> Float[Array, "..."]:
+def constant_width(values: Float[Array, ...], fraction: Float[Array, ...]) -> Float[Array, ...]:
     """Bits of each constant once quantised, from its first to its last non-zero one (001100 counts 2); no sign bit.
 
     The gradient on the fraction is that of the upper bound max(i' + f, 0), with i' from the largest constant that
@@ -130,7 +130,7 @@ class ActivationQuantizer(nnx.Module):
         self.bits = Calibrated(jnp.zeros(shape, jnp.int32))
         self.signed = Calibrated(jnp.zeros(shape, jnp.int32))
 
-    def __call__(self, x: Float[Array, "B *shape"], mode: Mode) -> Float[Array, "B *shape"]:
+    def __call__(self, x: Float[Array, B * shape], mode: Mode) -> Float[Array, B * shape]:
         if mode == "float":
             return x
         if mode != "fixed":
@@ -141,7 +141,7 @@ class ActivationQuantizer(nnx.Module):
         integers = round_half_up(x * power_of_two(fraction))
         return jnp.clip(integers, -magnitude * self.signed[...], magnitude - 1) * power_of_two(-fraction)
 
-    def _record(self, x: Float[Array, "B *shape"], memory: float) -> None:
+    def _record(self, x: Float[Array, B * shape], memory: float) -> None:
         shape = self.fraction.shape
         lead = x.ndim - len(shape)
         axes = (*range(lead), *(lead + i for i, size in enumerate(shape) if size == 1))
@@ -158,15 +158,19 @@ class ActivationQuantizer(nnx.Module):
 
     def freeze(self) -> None:
         """Sets the integer type from the recorded extremes; the fraction becomes whole."""
-        fraction = rounded_fraction(self.fraction[...])
-        scale = power_of_two(fraction.astype(jnp.int32))
-        low, high = (np.asarray(quantize(v[...], fraction) * scale) for v in (self.low, self.high))
+        fraction = whole_fraction(self.fraction)
+        low, high = (on_grid(extreme, fraction) for extreme in (self.low, self.high))
         signed = low < 0
-        self.bits[...] = jnp.asarray(np.maximum(_bit_length(high), _bit_length(-low - 1)) + signed, jnp.int32)
-        self.signed[...] = jnp.asarray(signed, jnp.int32)
-        self.fraction[...] = fraction
+        bits = np.maximum(np.frexp(np.maximum(high, 0))[1], np.frexp(np.maximum(-low - 1, 0))[1]) + signed
+        self.bits[...], self.signed[...] = jnp.asarray(bits, jnp.int32), jnp.asarray(signed, jnp.int32)
+        self.fraction[...] = jnp.asarray(fraction)
 
 
-def _bit_length(values: np.ndarray) -> np.ndarray:
-    """Bits of the integers that the floats `values` hold; 0 for negative ones."""
-    return np.frexp(np.maximum(values, 0))[1]
+def whole_fraction(fraction: Any) -> Float[np.ndarray, "..."]:
+    """The whole number of fractional bits that a learnt width stands for."""
+    return np.clip(np.floor(np.asarray(fraction) + 0.5), -MAX_FRACTION, MAX_FRACTION)
+
+
+def on_grid(values: Any, fraction: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The integers, as float64, to which `quantize` rounds float32 values: q(x, f) 2^f, computed without rounding."""
+    return np.floor(np.asarray(values, np.float64) * 2.0**fraction + 0.5)

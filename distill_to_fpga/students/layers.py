@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from distill_to_fpga.quantize import Mode, Width, constant_width, power_of_two, quantize
+from distill_to_fpga.quantize import Mode, Width, constant_width, on_grid, power_of_two, quantize, whole_fraction
 
 Granularity = Literal["weight", "channel", "tensor"]
 
@@ -42,7 +42,7 @@ class Flatten(nnx.Module):
 
 
 class Relu(nnx.Module):
-    def __call__(self, x: Float[Array, "B *shape"], mode: Mode) -> Float[Array, "B *shape"]:
+    def __call__(self, x: Float[Array, B * shape], mode: Mode) -> Float[Array, B * shape]:
         return jax.nn.relu(x)
 
 
@@ -70,14 +70,21 @@ class Dense(nnx.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, granularity: Granularity, fraction: float, rngs: nnx.Rngs, copies: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        granularity: Granularity,
+        fraction: float,
+        random: np.random.Generator,
+        copies: int = 1,
     ):
         self.copies = copies
         shape = {"weight": (inputs, outputs), "channel": (1, outputs), "tensor": (1, 1)}[granularity]
-        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), (inputs, outputs), jnp.float32))
+        kernel = random.normal(0.0, math.sqrt(2 / inputs), (inputs, outputs))  # arXiv:1502.01852
+        self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs))
-        self.kernel_fraction = Width(jnp.full(shape, float(fraction)))
-        self.bias_fraction = Width(jnp.full(outputs if granularity != "tensor" else 1, float(fraction)))
+        self.kernel_fraction = Width(jnp.full(shape, fraction, jnp.float32))
+        self.bias_fraction = Width(jnp.full(outputs if granularity != "tensor" else 1, fraction, jnp.float32))
 
     def __call__(self, x: Float[Array, "B *N I"], mode: Mode) -> Float[Array, "B *N O"]:
         kernel, bias = self.kernel[...], self.bias[...]
@@ -91,7 +98,7 @@ class Dense(nnx.Module):
         kernel = constant_width(self.kernel[...], self.kernel_fraction[...])
         return kernel, constant_width(self.bias[...], self.bias_fraction[...])
 
-    def ebops(self, input_width: Float[Array, "..."]) -> Float[Array, ""]:
+    def ebops(self, input_width: Float[Array, ...]) -> Float[Array, ""]:
         """Effective bit operations: sum over multiplications of weight bits times input bits (arXiv:2405.00645)."""
         kernel, _ = self.widths()
         return self.copies * (jnp.broadcast_to(input_width.reshape(-1, 1), kernel.shape) * kernel).sum()
@@ -99,13 +106,14 @@ class Dense(nnx.Module):
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""
         for values, fraction in ((self.kernel, self.kernel_fraction), (self.bias, self.bias_fraction)):
-            values[...] = quantize(values[...], fraction[...])
-            fraction.set_value(_least_fraction(np.asarray(values[...])))
+            whole = whole_fraction(fraction)
+            integers = on_grid(values, whole)
+            values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
+            fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
 
 
-def _least_fraction(values: Float[np.ndarray, "..."]) -> Float[Array, "..."]:
-    """Fewest fractional bits that hold each value; negative for multiples of 2, 4, ...; 0 for zero."""
-    mantissa, exponent = np.frexp(values)
-    odd = np.ldexp(mantissa, 53).astype(np.int64)
-    lowest = np.frexp((odd & -odd).astype(np.float64))[1] - 1
-    return jnp.asarray(np.where(values != 0, 53 - lowest - exponent, 0), values.dtype)
+def _least_fraction(integers: Float[np.ndarray, "..."], fraction: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Fewest fractional bits that hold integers 2^-fraction; negative for multiples of 2, 4, ...; 0 for zero."""
+    whole = integers.astype(np.int64)
+    trailing_zeros = np.frexp((whole & -whole).astype(np.float64))[1] - 1
+    return np.where(whole != 0, fraction - trailing_zeros, 0)

@@ -49,7 +49,7 @@ def load_student(path: str | Path) -> tuple[Student, HardwareLayout]:
             raise RunError(f"{folder}/student.json has format {description['format']}; this version reads {FORMAT}")
         config = load_config(StudentConfig, description["config"])
         layout = load_config(HardwareLayout, description["layout"])
-        with np.load(folder / "student.npz", allow_pickle=False) as file:
+        with (folder / "student.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         features = np.zeros(len(layout.features), np.int64)
         student = build_student(config, features, features, description["classes"], description["regressions"])

@@ -45,23 +45,11 @@ class Student(nnx.Module):
 
     def ebops(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Effective bit operations of the whole circuit (arXiv:2405.00645)."""
-        total, width = jnp.zeros(()), jnp.zeros(1)
-        for layer in self.layers:
-            if isinstance(layer, ActivationQuantizer):
-                width = layer.width(mode)
-            elif isinstance(layer, Dense):
-                total += layer.ebops(width)
-        return total
+        return size(*nnx.split(self), mode)[0]
 
     def total_bits(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Sum of the widths of weights, biases and activations, each counted once."""
-        total = jnp.zeros(())
-        for layer in self.layers:
-            if isinstance(layer, ActivationQuantizer):
-                total += layer.width(mode).sum()
-            elif isinstance(layer, Dense):
-                total += sum(bits.sum() for bits in layer.widths())
-        return total
+        return size(*nnx.split(self), mode)[1]
 
     def dense(self) -> list[Dense]:
         return [layer for layer in self.layers if isinstance(layer, Dense)]
@@ -76,9 +64,9 @@ class MLPStudent(Student):
         scale: InputScale,
         classes: Sequence[str],
         regressions: Sequence[str],
-        rngs: nnx.Rngs,
+        random: np.random.Generator,
     ):
-        builder = _Builder(config, rngs)
+        builder = _Builder(config, random)
         fractions = np.tile(builder.input_fraction(scale), config.tokens)
         layers = [scale, Flatten(), ActivationQuantizer(fractions.shape, fractions)]
         width = len(fractions)
@@ -98,9 +86,9 @@ class DeepSetsStudent(Student):
         scale: InputScale,
         classes: Sequence[str],
         regressions: Sequence[str],
-        rngs: nnx.Rngs,
+        random: np.random.Generator,
     ):
-        builder = _Builder(config, rngs)
+        builder = _Builder(config, random)
         fractions = builder.input_fraction(scale)
         layers = [scale, ActivationQuantizer(fractions.shape, fractions, config.tokens)]
         width = len(fractions)
@@ -118,8 +106,8 @@ class DeepSetsStudent(Student):
 class _Builder:
     """Layers with the config's widths and granularities."""
 
-    def __init__(self, config: StudentConfig, rngs: nnx.Rngs):
-        self.config, self.rngs = config, rngs
+    def __init__(self, config: StudentConfig, random: np.random.Generator):
+        self.config, self.random = config, random
 
     def input_fraction(self, scale: InputScale) -> Float[np.ndarray, " F"]:
         """Initial fractional bits of the inputs: never finer than the integers themselves."""
@@ -131,7 +119,7 @@ class _Builder:
 
     def dense(self, inputs: int, outputs: int, copies: int = 1) -> Dense:
         config = self.config
-        return Dense(inputs, outputs, config.weight_granularity, config.weight_fraction, self.rngs, copies)
+        return Dense(inputs, outputs, config.weight_granularity, config.weight_fraction, self.random, copies)
 
     def hidden(self, inputs: int, outputs: int, copies: int = 1) -> list[nnx.Module]:
         return [self.dense(inputs, outputs, copies), Relu(), self.quantizer(outputs, copies)]
@@ -158,7 +146,7 @@ def build_student(
     """
     config.check()
     kind = {"mlp": MLPStudent, "deepsets": DeepSetsStudent}[config.kind]
-    return kind(config, InputScale(offset, shift), classes, regressions, nnx.Rngs(seed))
+    return kind(config, InputScale(offset, shift), classes, regressions, np.random.default_rng(seed))
 
 
 def input_scaling(integers: Int[np.ndarray, "B N F"]) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, " F"]]:
@@ -180,6 +168,20 @@ def forward(graphdef: Any, state: Any, integers: Any, mode: Mode) -> tuple[Any, 
     student = nnx.merge(graphdef, state, copy=True)
     outputs = student(integers, mode)
     return outputs, nnx.state(student)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def size(graphdef: Any, state: Any, mode: Mode) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """EBOPs and total bits; compiled, because outside a training step every small operation would be on its own."""
+    ebops, total, width = jnp.zeros(()), jnp.zeros(()), jnp.zeros(1)
+    for layer in nnx.merge(graphdef, state, copy=True).layers:
+        if isinstance(layer, ActivationQuantizer):
+            width = layer.width(mode)
+            total += width.sum()
+        elif isinstance(layer, Dense):
+            ebops += layer.ebops(width)
+            total += sum(bits.sum() for bits in layer.widths())
+    return ebops, total
 
 
 def predict(student: Student, integers: Int[np.ndarray, "B N F"]) -> Float[np.ndarray, "B O"]:

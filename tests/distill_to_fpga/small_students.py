@@ -1,0 +1,52 @@
+"""Students and inputs small enough for tests."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from distill_to_fpga.inputs import HardwareLayout
+from distill_to_fpga.quantize import Width
+from distill_to_fpga.students import Student, StudentConfig, build_student, input_scaling
+from foundation.schema import Hardware
+
+LAYOUT = HardwareLayout(
+    "particles",
+    tokens=4,
+    features={"pt": Hardware(0.25, 10, False), "deta": Hardware(0.01, 7, True), "isMuon": Hardware(1.0, 1, False)},
+    columns=(0, 1, 2),
+)
+
+
+def jets(count: int, seed: int = 0, layout: HardwareLayout = LAYOUT) -> np.ndarray:
+    """Real-like integers: falling first feature, centred others, empty slots at the end."""
+    random = np.random.default_rng(seed)
+    size = (count, layout.tokens, len(layout.features))
+    spread = np.maximum((layout.high - layout.low) / 8, 1)
+    values = np.clip(np.floor(random.normal(size=size) * spread), layout.low, layout.high).astype(np.int32)
+    values[..., 0] = np.sort(np.abs(values[..., 0]), axis=1)[:, ::-1]
+    return values * (np.arange(layout.tokens) < random.integers(1, layout.tokens + 1, size=(count, 1)))[..., None]
+
+
+def adversarial(layout: HardwareLayout = LAYOUT) -> np.ndarray:
+    """All smallest, all largest, all zero, and uniformly random integers over the whole range of the types."""
+    random = np.random.default_rng(1).integers(layout.low, layout.high + 1, (200, layout.tokens, len(layout.low)))
+    shape = random.shape[1:]
+    corners = [np.broadcast_to(value, shape) for value in (layout.low, layout.high, 0)]
+    return np.concatenate([np.stack(corners), random]).astype(np.int32)
+
+
+def student(config: StudentConfig, seed: int = 0, layout: HardwareLayout = LAYOUT) -> Student:
+    """An untrained student for `jets`, with two classes and one regression output."""
+    offset, shift = input_scaling(jets(500, layout=layout))
+    return build_student(config, offset, shift, ("signal", "background"), ("pt",), seed)
+
+
+def scatter_widths(made: Student, seed: int, low: float = -2.0, high: float = 7.0) -> Student:
+    """The student with random fractions everywhere, so that some weights and activations keep no bits at all."""
+    random = np.random.default_rng(seed)
+    widths = nnx.state(made, Width)
+    nnx.update(made, jax.tree.map(lambda w: jnp.asarray(random.uniform(low, high, w.shape), jnp.float32), widths))
+    return made
