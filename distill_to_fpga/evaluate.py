@@ -104,5 +104,6 @@ COMMAND = Command(
         parser.add_argument("--overwrite", action="store_true", help="replace an evaluate run at --out"),
     ),
     description="Measures a tagger, a student or its compiled firmware on examples it was not trained on: accuracy, "
-    "AUC, background rejection, ROC, and predictions as Parquet and ROOT. Example: detfm evaluate runs/finetune --out runs/evaluate",
+    "AUC, background rejection, ROC, and predictions as Parquet and ROOT. "
+    "Example: detfm evaluate runs/finetune --out runs/evaluate",
 )

@@ -171,7 +171,7 @@ class Tagger(nnx.Module):
         """Cross-entropy plus Huber loss of the standardised targets; unknown labels count nothing."""
         logits, values = self(batch, key)
         total, terms = jnp.zeros(()), {}
-        if self.head is not None:
+        if self.head is not None and self.task.label is not None:
             target = jnp.asarray([*self.task.lookup, -1])[batch.labels[self.task.label]]
             known = jnp.maximum(target, 0)
             weight = batch.weights * (target >= 0) * self.class_weights[...][known]
@@ -189,6 +189,6 @@ class Tagger(nnx.Module):
         return total, terms
 
 
-def outputs(tagger: Tagger, batch: TokenBatch) -> Float[Array, "B C+R"]:
-    """Logits and regression values side by side."""
+def outputs(tagger: Tagger, batch: TokenBatch) -> Float[Array, "B O"]:
+    """Logits and regression values side by side: O = C + R outputs."""
     return jnp.concatenate(tagger(batch), axis=1)

@@ -48,7 +48,9 @@ class Checkpoints:
 
         if step in self.manager.all_steps():
             return
-        parts = ocp.args.Composite(state=ocp.args.StandardSave(_plain(state)), loader=ocp.args.JsonSave(loader))
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardSave(_stored(_plain(state))), loader=ocp.args.JsonSave(loader)
+        )
         self.manager.save(step, args=parts)
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
@@ -63,20 +65,24 @@ class Checkpoints:
         if step is None:
             raise TrainingError(f"{self.folder} holds no complete checkpoint; start again without --resume")
         plain = _plain(like)
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), plain)
-        parts = ocp.args.Composite(state=ocp.args.StandardRestore(target), loader=ocp.args.JsonRestore())
-        try:
-            found = self.manager.restore(step, args=parts)
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{self.folder}/{step} does not fit this model: {str(error).splitlines()[0]}"
-            ) from error
-        return jax.tree.unflatten(jax.tree.structure(like), [found["state"][name] for name in plain]), found["loader"]
+        _check_fits(self.folder / str(step) / "state", plain)
+        parts = ocp.args.Composite(state=ocp.args.StandardRestore(_target(plain)), loader=ocp.args.JsonRestore())
+        found = self.manager.restore(step, args=parts)
+        return jax.tree.unflatten(jax.tree.structure(like), _filled(found["state"], plain)), found["loader"]
 
 
-def _plain(tree: Any) -> Any:
-    """The tree as nested dicts of arrays, so that a checkpoint needs no class of ours to be read."""
+def _plain(tree: Any) -> dict[str, Any]:
+    """The tree as one dict, path -> array, so that a checkpoint needs no class of ours to be read."""
     return {"/".join(map(_name, path)): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _stored(plain: dict[str, Any]) -> dict[str, Any]:
+    """Without arrays of no elements, which orbax refuses; restoring takes those from the model itself."""
+    return {name: leaf for name, leaf in plain.items() if leaf.size}
+
+
+def _target(plain: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for n, x in _stored(plain).items()}
 
 
 def _name(entry: Any) -> str:
@@ -88,7 +94,7 @@ def save_model(run: Path, model: nnx.Module) -> None:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((Path(run) / "model").absolute(), _plain(nnx.state(model)), force=True)
+        checkpointer.save((Path(run) / "model").absolute(), _stored(_plain(nnx.state(model))), force=True)
 
 
 def load_model(run: Path, model: nnx.Module) -> None:
@@ -105,9 +111,22 @@ def load_model(run: Path, model: nnx.Module) -> None:
     state = nnx.state(model)
     plain = _plain(state)
     with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), plain)
-            found = checkpointer.restore(folder, target)
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{folder} does not fit this model: {str(error).splitlines()[0]}") from error
-    nnx.update(model, jax.tree.unflatten(jax.tree.structure(state), [found[name] for name in plain]))
+        _check_fits(folder, plain)
+        found = checkpointer.restore(folder, _target(plain))
+    nnx.update(model, jax.tree.unflatten(jax.tree.structure(state), _filled(found, plain)))
+
+
+def _check_fits(folder: Path, plain: dict[str, Any]) -> None:
+    """Raises TrainingError naming the first array that is missing from `folder` or of another shape there."""
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        stored, wanted = dict(checkpointer.metadata(folder).item_metadata.items()), _stored(plain)
+    for name in [*wanted, *stored]:
+        there, here = (tuple(tree[name].shape) if name in tree else "absent" for tree in (stored, wanted))
+        if there != here:
+            raise TrainingError(f"{folder} does not fit this model: '{name}' is {there} there, {here} here")
+
+
+def _filled(found: dict[str, Any], plain: dict[str, Any]) -> list[Any]:
+    return [found.get(name, leaf) for name, leaf in plain.items()]

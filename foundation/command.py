@@ -34,7 +34,7 @@ class Command:
 
     run: Callable[[Any], Any]
     config: type | None = None
-    arguments: Callable[[jsonargparse.ArgumentParser], None] = lambda parser: None
+    arguments: Callable[[jsonargparse.ArgumentParser], Any] = lambda parser: None
     description: str = ""
 
     def parser(self, name: str) -> jsonargparse.ArgumentParser:

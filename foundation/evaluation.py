@@ -32,7 +32,7 @@ def evaluate_split(
         regressions: names of labels of kind regression.
 
     Returns:
-        The figures: of the classes (`foundation.metrics.classification`) and, per regression, `foundation.metrics.regression`.
+        The figures: `foundation.metrics.classification` of the classes, and `foundation.metrics.regression` by name.
 
     Raises:
         DataError: outputs that are not finite, or no labelled example.

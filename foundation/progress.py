@@ -47,6 +47,6 @@ def progress(label: str, total: int | float, unit: str, done: int | float = 0) -
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     timing = (TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, *timing, console=console, transient=False) as live:
-        live.add_task(label, total=total, completed=done, rate="", text="")
+        live.add_task(label, total=total, completed=int(done), rate="", text="")
         bar.live = live
         yield bar

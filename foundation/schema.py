@@ -96,7 +96,8 @@ class Label:
 
     Attributes:
         kind: `class` (an integer, -1 where unknown) or `regression` (a float, NaN where unknown).
-        expression: for `class`, an integer column, matched against the values of `classes`; for `regression`, the value.
+        expression: for `class`, an integer column, matched against the values of `classes`; for `regression`, the
+            value.
         classes: class name -> integer value of `expression`, or -> name of a one-hot column.
         unit: of a regression target.
     """

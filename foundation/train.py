@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -75,12 +75,14 @@ class TrainConfig:
     seed: int = 0
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the loop trains: an nnx.Module with a loss."""
 
     def loss(self, batch: TokenBatch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]: ...
 
 
+@runtime_checkable
 class Batches(Protocol):
     """What the loop reads: endless batches whose position can be saved."""
 
@@ -138,7 +140,8 @@ def optimizer(config: TrainConfig, params: Any) -> optax.GradientTransformation:
 
 def start(model: nnx.Module, config: TrainConfig) -> tuple[nnx.GraphDef, TrainState]:
     """Splits a model into its static graph and the state of step 0."""
-    graph, params, fixed = nnx.split(model, nnx.Param, ...)
+    graph, *parts = nnx.split(model, nnx.Param, ...)
+    params, fixed = parts
     opt_state = optimizer(config, params).init(params)
     return graph, TrainState(params, fixed, opt_state, jnp.zeros((), jnp.int32))
 
@@ -232,9 +235,10 @@ class _Log:
         self.pending = None
         bad = [name for name, value in values.items() if not np.isfinite(value)]
         if bad:
+            terms = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
             raise TrainingError(
-                f"step {step}: {', '.join(bad)} is not finite ({', '.join(f'{k} {v:.4g}' for k, v in values.items())})\n"
-                f"  earlier checkpoints are kept; lower train.learning_rate, or look for extreme inputs: `detfm inspect`"
+                f"step {step}: {', '.join(bad)} is not finite ({terms})\n"
+                "  earlier checkpoints are kept; lower train.learning_rate, or look for extreme inputs: detfm inspect"
             )
         self.window.append(values)
         self.text = f"loss {values['loss']:.4f}"

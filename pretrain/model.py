@@ -97,8 +97,8 @@ class Pretrainer(nnx.Module):
         encoded = self.encoder(visible, dropout_key)
         if masked:
             targets = jax.lax.stop_gradient(self.encoder.standardize(views))
-            half = jax.tree.map(lambda a: a[:size], (encoded, targets, hidden))
-            terms["loss/masked"] = self.masked(*half, batch.weights)
+            seen, wanted, absent = jax.tree.map(lambda a: a[:size], (encoded, targets, hidden))
+            terms["loss/masked"] = self.masked(seen, wanted, absent, batch.weights)
             total += self.masked_config.weight * terms["loss/masked"]
         if contrastive:
             projected = self.projector(encoded.pooled)

@@ -59,7 +59,8 @@ def hide_tokens(
         The batch without the hidden tokens, and which those are.
     """
     visible, hidden = {}, {}
-    for i, (name, tokens) in enumerate(batch.modalities.items()):
+    for i, name in enumerate(sorted(batch.modalities)):  # jit sorts the keys of a dict; eager must draw the same
+        tokens = batch.modalities[name]
         drawn = jax.random.bernoulli(jax.random.fold_in(key, i), fraction, tokens.mask.shape)
         alone = jnp.sum(tokens.mask, axis=1, keepdims=True) < 2
         chosen = jnp.arange(batch.size)[:, None] < (batch.size if first is None else first)

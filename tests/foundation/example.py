@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from foundation.batch import TokenBatch, Tokens
@@ -18,7 +20,10 @@ PARTICLES = {
     "coordinates": {"pt": "pt", "eta": "eta", "phi": "phi"},
     "max_tokens": 16,
 }
-MUONS = {"features": {"pt": {"expression": "mu_pt", "transform": "log"}, "eta": {"expression": "mu_eta"}}, "max_tokens": 4}
+MUONS = {
+    "features": {"pt": {"expression": "mu_pt", "transform": "log"}, "eta": {"expression": "mu_eta"}},
+    "max_tokens": 4,
+}
 
 
 def schema(modalities=("particles",), with_globals=False) -> DetectorSchema:
@@ -58,4 +63,5 @@ def batch(spec: DetectorSchema, size: int = 6, seed: int = 0, padding: int = 0, 
         "ratio": rng.normal(1, 0.2, size).astype(np.float32),
     }
     globals_ = rng.normal(size=(size, len(spec.globals))).astype(np.float32)
-    return TokenBatch(modalities, globals_, labels, np.ones(size, np.float32), np.arange(size))
+    made = TokenBatch(modalities, globals_, labels, np.ones(size, np.float32), np.arange(size))
+    return jax.tree.map(jnp.asarray, made)

@@ -48,7 +48,7 @@ def test_values_behind_the_mask_are_never_seen():
     spec = schema()
     model, b = encoder(spec, pair_features=True), batch(spec)
     tokens = b.modalities["particles"]
-    garbage = np.where(tokens.mask[..., None], tokens.values, 7.0).astype(np.float32)
+    garbage = jnp.where(tokens.mask[..., None], tokens.values, 7.0)
     dirty = replaced(b, particles=Tokens(garbage, tokens.mask))
     np.testing.assert_allclose(model(b).pooled, model(dirty).pooled, atol=2e-5)
 
@@ -66,7 +66,7 @@ def test_pair_bias_reaches_the_output():
 def test_gradients_are_finite_with_empty_examples(pair_features):
     spec = schema(("particles", "muons"), with_globals=True)
     model, b = encoder(spec, pair_features=pair_features), batch(spec)
-    empty = {n: Tokens(0 * t.values, np.zeros_like(t.mask)) for n, t in b.modalities.items()}
+    empty = {n: Tokens(0 * t.values, jnp.zeros_like(t.mask)) for n, t in b.modalities.items()}
     gradients = nnx.grad(lambda m: m(replaced(b, **empty)).pooled.std())(model)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 

@@ -47,7 +47,9 @@ class Stream:
         x = rng.normal(size=(16, 4, 3)).astype(np.float32)
         y = x.sum(axis=(1, 2)) if self.step != self.poison else np.full(16, np.nan, np.float32)
         tokens = Tokens(x, np.ones((16, 4), bool))
-        return TokenBatch({"p": tokens}, np.zeros((16, 0), np.float32), {"y": y}, np.ones(16, np.float32), np.arange(16))
+        return TokenBatch(
+            {"p": tokens}, np.zeros((16, 0), np.float32), {"y": y}, np.ones(16, np.float32), np.arange(16)
+        )
 
     def state(self):
         return {"step": self.step}
@@ -111,7 +113,9 @@ def test_factor_scales_the_first_update(tmp_path):
     moved = {}
     for factor in (1.0, 0.5):
         config = TrainConfig(steps=2, weight_decay=0.0, learning_rates=(LearningRate("trunk", factor),))
-        moved[factor] = np.asarray(trained(tmp_path, str(factor), config=config).trunk.kernel[...] - Toy().trunk.kernel[...])
+        moved[factor] = np.asarray(
+            trained(tmp_path, str(factor), config=config).trunk.kernel[...] - Toy().trunk.kernel[...]
+        )
     np.testing.assert_allclose(moved[0.5], 0.5 * moved[1.0], rtol=1e-3, atol=1e-7)
 
 

@@ -56,7 +56,7 @@ def test_the_encoder_never_sees_a_hidden_token():
     model, b = pretrainer(spec), batch(spec)
     visible, hidden = hide_tokens(b, 0.5, jax.random.key(1))
     tokens = visible.modalities["particles"]
-    other = Tokens(np.where(hidden["particles"][..., None], 5.0, tokens.values).astype(np.float32), tokens.mask)
+    other = Tokens(jnp.where(hidden["particles"][..., None], 5.0, tokens.values), tokens.mask)
     changed = TokenBatch({"particles": other}, b.globals, b.labels, b.weights, b.index)
     assert np.asarray(hidden["particles"]).any()
     np.testing.assert_allclose(model.encoder(visible).pooled, model.encoder(changed).pooled, atol=1e-6)
