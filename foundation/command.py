@@ -49,7 +49,7 @@ class Command:
             parser.add_argument("--cfg", type=self.config, default=self.config(), sub_configs=True, help="settings")
 
     def __call__(self, name: str, argv: Sequence[str]) -> Any:
-        argv = [_expand_preset(a, previous) for previous, a in zip(["", *argv], argv)]
+        argv = _expand_presets(argv)
         if self.config is not None and "--print_config" in argv:
             return sys.stdout.write(to_yaml(self._config_only(name, argv)))
         return self.run(_parse(self.parser(name), argv))
@@ -60,7 +60,7 @@ class Command:
         self._add_config(parser)
         kept: list[str] = []
         for position, word in enumerate(argv):
-            if word == "--cfg" or word.startswith(("--cfg.", "--cfg=")):
+            if word == "--cfg" or word.startswith("--cfg."):
                 kept += [word] if "=" in word else list(argv[position : position + 2])
         return _parse(parser, kept).cfg
 
@@ -69,17 +69,42 @@ def _parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> Any:
     try:
         return parser.instantiate(parser.parse_args(list(argv)))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
-        text = str(error).replace("Group 'cfg' does not accept option", "the settings have no key")
-        raise ConfigError(f"{text}\n  `{parser.prog} --help` lists what is accepted") from error
+        files = [word for previous, word in zip(["", *argv], argv) if previous == "--cfg"]
+        raise ConfigError(
+            f"{_explain(error, ' or '.join(files))}\n  `{parser.prog} --help` lists what is accepted"
+        ) from error
 
 
-def _expand_preset(word: str, previous: str) -> str:
+def _explain(error: Exception, where: str) -> str:
+    """jsonargparse's message, which names an unknown key but not the file that holds it."""
+    return str(error).replace("Group 'cfg' does not accept option", f"{where}: there is no setting")
+
+
+def _expand_presets(argv: Sequence[str]) -> list[str]:
     """`--cfg l1jets/pretrain` names a shipped preset; a path is taken as it is."""
-    if previous == "--cfg":
-        return str(find_preset(word))
-    if word.startswith("--cfg="):
-        return f"--cfg={find_preset(word.removeprefix('--cfg='))}"
-    return word
+    words: list[str] = []
+    for word in argv:
+        words += ["--cfg", word.removeprefix("--cfg=")] if word.startswith("--cfg=") else [word]
+    return [_preset(word) if previous == "--cfg" else word for previous, word in zip(["", *words], words)]
+
+
+def _preset(name: str) -> str:
+    """The file of a preset; of one that sets nothing, which jsonargparse refuses, its empty mapping."""
+    path = find_preset(name)
+    return str(path) if _read(path) else "{}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError if it holds anything else."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}; expected settings, `key: value`")
+    return values
 
 
 def find_preset(name: str | Path) -> Path:
@@ -127,13 +152,12 @@ def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
     Raises:
         ConfigError: unknown or ill-typed keys, named.
     """
-    import yaml
-
-    values = source if isinstance(source, dict) else yaml.safe_load(find_preset(source).read_text()) or {}
+    where = "the settings" if isinstance(source, dict) else str(find_preset(source))
+    values = source if isinstance(source, dict) else _read(find_preset(source))
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--cfg", type=kind, default=kind())
     try:
         return parser.instantiate(parser.parse_object({"cfg": copy.deepcopy(values)})).cfg
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
-        where = "" if isinstance(source, dict) else f"{find_preset(source)}: "
-        raise ConfigError(f"{where}{error}") from error
+        text = _explain(error, where)
+        raise ConfigError(text if where in text else f"{where}: {text}") from error

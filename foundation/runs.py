@@ -60,14 +60,15 @@ class Run:
             overwrite: replace an existing run of the same stage.
 
         Raises:
-            RunError: the folder exists and may not be replaced. Nothing is touched then.
+            RunError: the folder exists and may not be replaced, or an input has no checksum. Nothing is touched then.
         """
         path = Path(path)
+        provenance = _provenance(path, stage, inputs or {}, seeds or {})
         make_room(path, stage, overwrite)
         path.mkdir(parents=True)
         (path / "config.yaml").write_text(to_yaml(config))
         schema.save(path / "schema.yaml")
-        write_json(path / PROVENANCE, _provenance(path, stage, inputs or {}, seeds or {}))
+        write_json(path / PROVENANCE, provenance)
         return Run(path, stage)
 
     @staticmethod
@@ -134,22 +135,42 @@ class Run:
         return json.loads((self.path / name).read_text())
 
 
-def continue_or_create(path: str | Path, stage: str, *, config: Any, resume: bool, **rest: Any) -> Run:
-    """`Run.create`, or with `resume` the run at `path` if there is one, which must have been made with equal settings.
+def continue_or_create(
+    path: str | Path,
+    stage: str,
+    *,
+    config: Any,
+    resume: bool,
+    inputs: Mapping[str, str | Path] | None = None,
+    **rest: Any,
+) -> Run:
+    """`Run.create`, or with `resume` the run at `path` if there is one, made with equal settings from equal inputs.
 
     Raises:
-        RunError: as `Run.create`, or the settings differ; names the keys.
+        RunError: as `Run.create`, or the settings or the inputs differ; names them.
     """
     if not resume or not Path(path).exists():
-        return Run.create(path, stage, config=config, **rest)
+        return Run.create(path, stage, config=config, inputs=inputs, **rest)
     run = Run.open(path, stage)
     before, now = flatten(to_dict(run.config(type(config)))), flatten(to_dict(config))
-    different = [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    different = [f"{key}: {before.get(key)} -> {now.get(key)}" for key in keys]
     if different:
         raise RunError(
             f"{path} was started with other settings; resume it with the same ones:\n  " + "\n  ".join(different)
         )
+    _check_same_inputs(run, inputs or {})
     return run
+
+
+def _check_same_inputs(run: Run, inputs: Mapping[str, str | Path]) -> None:
+    """Raises RunError if `inputs` are not, byte for byte, those that `run` was started from; their place may differ."""
+    recorded = run.provenance["inputs"]
+    for role in {**recorded, **inputs}:
+        given = checksum(Path(inputs[role])) if role in inputs else None
+        if given != recorded.get(role, {}).get("sha256"):
+            before, now = recorded.get(role, {}).get("path", "none"), inputs.get(role, "none")
+            raise RunError(f"{run.path} was started from another {role}: {before} then, {now} now; resume it with that")
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
