@@ -40,7 +40,7 @@ class QuickstartConfig:
     presets: str = "quickstart"
     schema: str = "data/jets"
     seeds: tuple[int, ...] = (0, 1, 2)
-    labels: int = 1000
+    labels: int = 500
     vectors: int = 20_000
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import jsonargparse
 
 from foundation.errors import ConfigError
 
+INVOCATION: ContextVar[str] = ContextVar("invocation", default="")  # the command as typed, for a run's provenance
 PRESET_FOLDERS = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "_presets")
 
 
@@ -52,7 +55,11 @@ class Command:
         argv = _expand_presets(argv)
         if self.config is not None and "--print_config" in argv:
             return sys.stdout.write(to_yaml(self._config_only(name, argv)))
-        return self.run(_parse(self.parser(name), argv))
+        token = INVOCATION.set(f"detfm {name} {shlex.join(argv)}")
+        try:
+            return self.run(_parse(self.parser(name), argv))
+        finally:
+            INVOCATION.reset(token)
 
     def _config_only(self, name: str, argv: Sequence[str]) -> Any:
         """The settings alone, so that `--print_config` needs no positional argument."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation import __version__
-from foundation.command import load_config, to_dict, to_yaml
+from foundation.command import INVOCATION, load_config, to_dict, to_yaml
 from foundation.errors import RunError
 from foundation.schema import DetectorSchema
 
@@ -237,7 +237,7 @@ def _provenance(folder: Path, stage: str, inputs: Mapping[str, str | Path], seed
     return {
         "stage": stage,
         "detfm": __version__,
-        "command": shlex.join(sys.argv),
+        "command": INVOCATION.get() or shlex.join(sys.argv),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "machine": platform.platform(),
