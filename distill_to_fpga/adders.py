@@ -152,7 +152,7 @@ class Network:
         return sign
 
     def pairs(self, number: int, term: tuple[int, int], sign: int) -> list[Pair]:
-        """Patterns of `term` with each term of an output; the same wherever and with whatever common sign they stand."""
+        """Patterns of `term` with each term of an output; equal wherever and with whatever common sign they stand."""
         source, at = term
         return [
             (source, other, to - at, sign * s) if term < (other, to) else (other, source, at - to, sign * s)

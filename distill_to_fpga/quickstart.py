@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from distill_to_fpga.command import REFERENCE
 from distill_to_fpga.verify import RESULT
+from foundation import plots
 from foundation.cli import dispatch
 from foundation.command import Command
 from foundation.errors import DataError
+from foundation.metrics import roc
+from foundation.page import Picture, Section, Table
 from foundation.progress import console
+from foundation.report import report
 from foundation.runs import Run
 from foundation.schema import DetectorSchema
 
@@ -35,6 +40,7 @@ class QuickstartConfig:
         seeds: of the taggers, from scratch and fine-tuned.
         labels: number of labelled jets each tagger may use.
         vectors: how many test vectors the firmware must get right, at least.
+        signal, background: classes of the ROC curve in the report.
     """
 
     presets: str = "quickstart"
@@ -42,6 +48,8 @@ class QuickstartConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     labels: int = 500
     vectors: int = 20_000
+    signal: str = "Tbqq"
+    background: str = "QCD"
 
 
 def quickstart(file: str | Path, *, cfg: QuickstartConfig, out: str | Path, overwrite: bool = False) -> dict[str, Any]:
@@ -79,8 +87,12 @@ def quickstart(file: str | Path, *, cfg: QuickstartConfig, out: str | Path, over
     figures = collect(out, cfg)
     figures["seconds"] = time.monotonic() - started
     run.write("metrics.json", figures)
-    stage("report", out, out / "evaluate-firmware", out / "evaluate-student", out / "firmware", "--out", out / REPORT)
-    _print(figures, out)
+    picture = draw(out, cfg)
+    (out / "roc.png").write_bytes(picture)
+    lines = [out / name for name in ("evaluate-firmware", "evaluate-student", "firmware")]
+    report(lines, out / REPORT, title="detfm quickstart", lead=[_summary(figures, picture)])
+    console.print(_table(figures))
+    console.print(*_remarks(figures), f"{figures['seconds']:.0f} s in all; the whole story: {out / REPORT}", sep="\n")
     return figures
 
 
@@ -116,29 +128,67 @@ def collect(out: Path, cfg: QuickstartConfig) -> dict[str, Any]:
     return found
 
 
-def _print(found: dict[str, Any], out: Path) -> None:
-    labels, size = found["labels"], found["size"]
-    table = Table(title=f"\n{found['test_examples']:,} test jets, none of them trained on", title_justify="left")
+def _rows(found: dict[str, Any]) -> list[list[str]]:
+    """Model, accuracy and AUC; over seeds their mean and standard deviation."""
+    labels, rows = found["labels"], []
+    for name, text in (("scratch", "tagger from scratch"), ("finetuned", "tagger pretrained, then fine-tuned")):
+        spread = [f"{np.mean(found[name][k]):.4f} ± {np.std(found[name][k]):.4f}" for k in ("accuracy", "auc")]
+        rows.append([f"{text}: {labels:,} labels", *spread])
+    names = (
+        ("label_only", f"student, floating point, labels only: {labels:,} labels"),
+        ("student", "student, distilled and quantised"),
+        ("firmware", "firmware (the compiled C++)"),
+    )
+    return rows + [[text, f"{found[name]['accuracy']:.4f}", f"{found[name]['auc']:.4f}"] for name, text in names]
+
+
+def _remarks(found: dict[str, Any]) -> list[str]:
+    size = found["size"]
+    return [
+        f"student: {size['weights']:,} weights, {size['nonzero_weights']:,} of them not zero, in "
+        f"{size['weight_bits']:,} bits; {size['ebops']:,} EBOPs",
+        f"{size['luts']:,} LUTs and {size['latency_ns']:g} ns: {size['method']}",
+        f"firmware against golden model: {found['mismatches']} mismatches in {found['vectors']:,} vectors",
+    ]
+
+
+def _table(found: dict[str, Any]) -> RichTable:
+    seeds = len(found["scratch"]["auc"])
+    title = f"\n{found['test_examples']:,} test jets that nothing was trained on; taggers: mean of {seeds} seeds"
+    table = RichTable(title=title, title_justify="left")
     for heading in ("model", "accuracy", "AUC"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    for name, text in (("scratch", "from scratch"), ("finetuned", "pretrained, fine-tuned")):
-        spread = [f"{np.mean(found[name][k]):.4f} ± {np.std(found[name][k]):.4f}" for k in ("accuracy", "auc")]
-        table.add_row(f"tagger {text}, {labels:,} labels, {len(found[name]['auc'])} seeds", *spread)
-    rows = (
-        ("label_only", f"student, floating point, {labels:,} labels only"),
-        ("student", "student, distilled and quantised"),
-        ("firmware", "firmware (compiled C++)"),
-    )
-    for name, text in rows:
-        table.add_row(text, f"{found[name]['accuracy']:.4f}", f"{found[name]['auc']:.4f}")
-    console.print(table)
-    console.print(
-        f"student: {size['weights']:,} weights, {size['nonzero_weights']:,} not zero, {size['weight_bits']:,} bits, "
-        f"{size['ebops']:,} EBOPs, {size['luts']:,} LUTs and {size['latency_ns']:g} ns ({size['method']})",
-        highlight=False,
-    )
-    console.print(f"firmware against golden model: {found['mismatches']} mismatches in {found['vectors']:,} vectors")
-    console.print(f"{found['seconds']:.0f} s in all; the whole story: {out / REPORT}", highlight=False)
+    for row in _rows(found):
+        table.add_row(*row)
+    return table
+
+
+def _summary(found: dict[str, Any], picture: bytes) -> Section:
+    text = f"{found['test_examples']:,} test jets that nothing was trained on. AUC: mean over the classes, each "
+    text += f"against the rest. Taggers: mean and standard deviation of {len(found['scratch']['auc'])} seeds.\n\n"
+    table = Table(["model", "accuracy", "AUC"], _rows(found))
+    return Section("Result", text + "\n\n".join(_remarks(found)), [table], [Picture(picture, "Top against QCD jets")])
+
+
+def draw(out: Path, cfg: QuickstartConfig) -> bytes:
+    """ROC curves of the signal class against the background class, of one seed of each model, as PNG."""
+    label, curves = next(iter(DetectorSchema.load(cfg.schema).labels)), {}
+    classes = DetectorSchema.load(cfg.schema).class_names(label)
+    seed = cfg.seeds[0]
+    for name, folder in (
+        ("firmware", "evaluate-firmware"),
+        ("fine-tuned tagger", f"evaluate-finetuned-{seed}"),
+        ("tagger from scratch", f"evaluate-scratch-{seed}"),
+        ("label-only student", f"evaluate-student/{REFERENCE}"),
+    ):
+        table = pq.read_table(out / folder / "predictions.parquet")
+        signal, background = (table[f"score_{c}"].to_numpy() for c in (cfg.signal, cfg.background))
+        truth = table[f"label_{label}"].to_numpy()
+        used = np.isin(truth, [classes.index(cfg.signal), classes.index(cfg.background)])
+        score = signal / np.maximum(signal + background, 1e-12)
+        curves[name] = roc(truth[used] == classes.index(cfg.signal), score[used])
+    caption = f"{cfg.labels} labels, simulation"
+    return plots.png(plots.roc_curves(curves, caption, f"{cfg.signal} jets", f"{cfg.background} jets"))
 
 
 COMMAND = Command(

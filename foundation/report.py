@@ -45,13 +45,21 @@ CAPTIONS = {"roc": "ROC", "confusion": "Confusion matrix", "scores": "Scores"}
 FIGURES = ("metrics.json", "results.json", "verify.json")
 
 
-def report(paths: Sequence[str | Path], out: str | Path, *, title: str = "", overwrite: bool = False) -> Path:
+def report(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    title: str = "",
+    lead: Sequence[Section] = (),
+    overwrite: bool = False,
+) -> Path:
     """Writes one page about runs and all they were made from.
 
     Args:
         paths: run folders, or folders that hold run folders.
         out: the HTML file to write.
         title: of the page; otherwise made from the schema's name.
+        lead: sections to put first.
 
     Raises:
         RunError: a path is neither, or `out` exists and `overwrite` is not set.
@@ -60,7 +68,7 @@ def report(paths: Sequence[str | Path], out: str | Path, *, title: str = "", ove
     if out.exists() and not overwrite:
         raise RunError(f"{out} exists; choose another --out, or --overwrite to replace it")
     runs = runs_of(paths)
-    sections = [_overview(runs), *(run_section(run) for run in runs)]
+    sections = [*lead, _overview(runs), *(run_section(run) for run in runs)]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_report(out, title or f"{runs[0].schema.name}: the line", sections, _made_by())
     console.print(f"{out}: {len(runs)} runs", highlight=False)

@@ -1,0 +1,36 @@
+"""What every benchmark prints: a table for people, then one JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+
+def machine() -> dict[str, str | int | None]:
+    """The machine and the versions that figures depend on."""
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    found: dict[str, str | int | None] = {
+        "cpus": os.cpu_count(),
+        "processor": names[0] if names else platform.machine(),
+    }
+    return found | {"python": platform.python_version(), "jax": version("jax")}
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return file.readlines()
+    except OSError:
+        return []
+
+
+def publish(name: str, figures: Mapping[str, float | int | None], goals: Mapping[str, str] | None = None) -> None:
+    """Prints figures (and the goal beside each that has one), then the JSON line."""
+    for key, value in figures.items():
+        text = "-" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+        goal = (goals or {}).get(key)
+        print(f"{key:<28} {text:>14}{f'   goal {goal}' if goal else ''}")
+    print(json.dumps({"benchmark": name, "machine": machine(), "figures": dict(figures)}))
