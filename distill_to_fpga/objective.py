@@ -40,11 +40,11 @@ class DistillConfig:
         gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
     """
 
-    steps: int = 4000
-    batch: int = 512
+    steps: int = 3000
+    batch: int = 256
     learning_rate: float = 0.03
     warmup: float = 0.05
-    width_rate: float = 1.0
+    width_rate: float = 0.3
     alpha: float = 0.7
     temperature: float = 2.0
     regression_weight: float = 1.0
