@@ -124,9 +124,8 @@ def test_post_training_quantisation_is_close_at_many_bits_and_far_at_few():
     x = jets(500)
     made = student(replace(DEEPSETS, quantized=False))
     reference = predict(made, x)
-    errors = [
-        np.abs(predict_exact(quantize_after_training(made, x, bits), x) - reference).mean() for bits in (14, 8, 3)
-    ]
+    rounded = [quantize_after_training(made, x, bits) for bits in (14, 8, 3)]
+    errors = [np.abs(predict_exact(each, x) - reference).mean() for each in rounded]
     assert errors[0] < 0.02 * reference.std()
     assert errors[0] < errors[1] < errors[2]
     assert all(int(layer.bits[...].max()) <= 8 for layer in quantizers(rounded[1]))

@@ -100,7 +100,7 @@ def test_mass_is_invariant_under_longitudinal_boost_and_rotation(seed, boost, tu
     np.testing.assert_allclose(after.mass, before.mass, rtol=2e-4, atol=5e-3)
     np.testing.assert_allclose(after.pt, before.pt, rtol=1e-5)
     shift = rapidity(after) - rapidity(before)  # the jet is massive: its rapidity shifts, not its pseudorapidity
-    np.testing.assert_allclose(shift, boost, atol=1e-4)
+    np.testing.assert_allclose(shift, boost, atol=3e-4)  # float32: a difference of two logarithms of size 4
 
 
 def rapidity(jets):

@@ -198,7 +198,6 @@ def test_ctrl_c_ends_workers_at_once_and_leaves_nothing_behind(tmp_path):
         [sys.executable, "-m", "foundation.cli", "simulate", "--workers", "2", "--out", str(tmp_path / "jets.root")],
         cwd=SAMPLE.parents[1],
         start_new_session=True,  # a process group of its own, as a shell gives its foreground job
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
