@@ -14,8 +14,10 @@ from typing import Literal
 from foundation.command import load_config, to_dict, to_yaml
 from foundation.errors import SchemaError, close_names
 from foundation.expression import Expression
+from foundation.io.layout import Layout
 
-COORDINATES = ("pt", "eta", "phi", "energy")
+COORDINATES = ("pt", "eta", "phi", "energy", "mass", "px", "py", "pz", "x", "y", "z", "time")
+PSEUDO_COLUMNS = ("file_path", "file_entry")  # supplied by ingest for every row, never by a reader
 Transform = Literal["identity", "log", "log1p", "asinh"]
 
 
@@ -53,6 +55,8 @@ class Feature:
         standardize: subtract the mean and divide by the deviation (of the transformed value, over the training split).
         recompute: expression over this modality's features and the globals that gives the value again after an
             augmentation changed what it depends on, e.g. `log(pt)`. Empty: the value does not depend on others.
+        range: [lowest, highest] physically possible value, in `unit`; values outside are a named problem at ingest.
+            Empty: the default range of its coordinate if it is one, else anything goes.
         hardware: the trigger's integer type, or null where the trigger never sees the quantity.
     """
 
@@ -61,7 +65,26 @@ class Feature:
     transform: Transform = "identity"
     standardize: bool = True
     recompute: str = ""
+    range: list[float] = field(default_factory=list)
     hardware: Hardware | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An image: tokens are placed on fixed cells, all of which are stored, row by row.
+
+    The modality then has H * W tokens in every example, `values.reshape(B, H, W, F)`; cells where nothing was are 0, two
+    tokens in one cell add up (and are counted), and a token outside the grid is a named problem.
+
+    Attributes:
+        shape: [H, W].
+        row: expression over file columns that gives each token's row, 0 to H - 1; a fraction is rounded down.
+        column: likewise, 0 to W - 1.
+    """
+
+    shape: list[int] = field(default_factory=list)
+    row: str = ""
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,41 +93,56 @@ class Modality:
 
     Attributes:
         features: ordered; name -> Feature.
-        coordinates: which features are pt, eta, phi, energy (any subset), for augmentations and pair features.
-            eta and phi may be relative to a jet axis.
+        coordinates: which features are pt, eta, phi, energy, mass, px, py, pz, x, y, z, time (any subset), for
+            augmentations and pair features. eta and phi may be relative to a jet axis.
         select: boolean expression over file columns; tokens where it is false are removed (and counted).
-        max_tokens: keep the first so many tokens in file order; the number removed is counted at ingest.
+        order: expression over file columns; tokens are put in descending order of it (equal ones in file order) before
+            `max_tokens` cuts. Empty: file order.
+        max_tokens: keep the first so many tokens; the number removed is counted at ingest.
+        grid: places the tokens on a fixed grid, or null for a variable-length list.
+        optional: the columns may be missing in some files; examples from there have no token of this modality.
     """
 
     features: dict[str, Feature] = field(default_factory=dict)
     coordinates: dict[str, str] = field(default_factory=dict)
     select: str = ""
+    order: str = ""
     max_tokens: int = 128
+    grid: Grid | None = None
+    optional: bool = False
 
     def index(self, name: str) -> int:
         """Position of a feature on the last axis."""
         return list(self.features).index(name)
 
     def coordinate_index(self, coordinate: str) -> int | None:
-        """Position of the feature that is the coordinate pt, eta, phi or energy; None if the modality has none."""
+        """Position of the feature that is the coordinate (of `COORDINATES`); None if the modality has none."""
         return self.index(self.coordinates[coordinate]) if coordinate in self.coordinates else None
 
 
 @dataclass(frozen=True)
 class Label:
-    """A target.
+    """A target, of the example or of each token of one modality.
 
     Attributes:
-        kind: `class` (an integer, -1 where unknown) or `regression` (a float, NaN where unknown).
-        expression: for `class`, an integer column, matched against the values of `classes`; for `regression`, the
-            value.
-        classes: class name -> integer value of `expression`, or -> name of a one-hot column.
+        kind: what is stored.
+            `class`: int32, the position among `classes`, -1 where unknown.
+            `multilabel`: int32 [C], 1 where the class applies, 0 where not, -1 where unknown.
+            `regression`: float32, NaN where unknown.
+            `group` (of tokens): int32, tokens of equal number belong together; 1, 2, ... by first appearance in the
+            example, 0 for none. The expression gives any integer identity (a particle's number), 0 or below for none.
+        expression: for `class`, an integer column matched against the values of `classes`, or a string column matched
+            against them as glob patterns (`file_path` is one); for `regression` and `group`, the value.
+        classes: class name -> integer value or glob pattern of `expression`; or, without one, -> expression of a
+            one-hot (`class`) or yes-or-no (`multilabel`) column.
+        modality: label each token of this modality. Empty: the example.
         unit: of a regression target.
     """
 
-    kind: Literal["class", "regression"] = "class"
+    kind: Literal["class", "multilabel", "regression", "group"] = "class"
     expression: str = ""
     classes: dict[str, int | str] = field(default_factory=dict)
+    modality: str = ""
     unit: str = ""
 
 
@@ -113,11 +151,12 @@ class Split:
     """How examples are divided: by a hash of `key`, so that rows of equal key never straddle two splits.
 
     Attributes:
-        key: expression over file columns (an event number, say). Empty: the content of the row itself.
+        key: expression over file columns (an event number, say), or several that count together; a list per example
+            is hashed whole. Empty: the content of the row itself.
         fractions: split name -> fraction; they sum to 1.
     """
 
-    key: str = ""
+    key: str | list[str] = ""
     fractions: dict[str, float] = field(default_factory=lambda: {"train": 0.7, "val": 0.1, "test": 0.2})
 
 
@@ -127,7 +166,9 @@ class DetectorSchema:
 
     Attributes:
         name: short name, used in file names and namespaces.
-        tree: the ROOT tree to read where the format has several.
+        tree: the table to read where a file has several.
+        layout: column -> how it is divided into examples, where its first axis is not the example; `*` is the default
+            of columns not named.
         modalities: name -> Modality.
         globals: example-level features, fed to the encoder as one token.
         labels: name -> Label.
@@ -139,6 +180,7 @@ class DetectorSchema:
 
     name: str = "detector"
     tree: str = ""
+    layout: dict[str, Layout] = field(default_factory=dict)
     modalities: dict[str, Modality] = field(default_factory=dict)
     globals: dict[str, Feature] = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
@@ -169,8 +211,19 @@ class DetectorSchema:
         return hash(to_yaml(self))
 
     def columns(self) -> list[str]:
-        """Every file column that some expression names, sorted."""
-        return sorted({name for text in self._expressions().values() for name in Expression(text).names})
+        """Every file column that some expression names, sorted; without the pseudo columns."""
+        return _names(self._expressions().values())
+
+    def required_columns(self) -> list[str]:
+        """`columns` without those that only optional modalities (and labels of their tokens) use."""
+        optional = {name for name, modality in self.modalities.items() if modality.optional}
+        labels = {name for name, label in self.labels.items() if label.modality in optional}
+        return _names(
+            text
+            for where, text in self._expressions().items()
+            if not (where.startswith("modalities.") and where.split(".")[1] in optional)
+            and not (where.startswith("labels.") and where.split(".")[1] in labels)
+        )
 
     def class_names(self, label: str) -> list[str]:
         """Names of the classes of a label, in the order of their stored integers 0, 1, 2, ...
@@ -221,13 +274,21 @@ class DetectorSchema:
         found = {f"globals.{n}": f.expression for n, f in self.globals.items()}
         for name, modality in self.modalities.items():
             found |= {f"modalities.{name}.features.{n}": f.expression for n, f in modality.features.items()}
-            found[f"modalities.{name}.select"] = modality.select
+            found |= {f"modalities.{name}.select": modality.select, f"modalities.{name}.order": modality.order}
+            if modality.grid is not None:
+                found |= {f"modalities.{name}.grid.{n}": getattr(modality.grid, n) for n in ("row", "column")}
         for name, label in self.labels.items():
             found[f"labels.{name}.expression"] = label.expression
-            found |= {f"labels.{name}.classes.{n}": v for n, v in label.classes.items() if isinstance(v, str)}
+            if not label.expression:
+                found |= {f"labels.{name}.classes.{n}": v for n, v in label.classes.items() if isinstance(v, str)}
         found |= {f"observers.{n}": e for n, e in self.observers.items()}
-        found |= {"weight": self.weight, "split.key": self.split.key}
+        keys = [self.split.key] if isinstance(self.split.key, str) else self.split.key
+        found |= {"weight": self.weight} | {f"split.key.{n}" if n else "split.key": key for n, key in enumerate(keys)}
         return {where: text for where, text in found.items() if text}
+
+
+def _names(expressions: Iterable[str]) -> list[str]:
+    return sorted({name for text in expressions for name in Expression(text).names}.difference(PSEUDO_COLUMNS))
 
 
 def _parse(where: str, text: str) -> Expression:
@@ -264,12 +325,14 @@ def _check_modality(name: str, modality: Modality, example_features: set[str]) -
 
 def _check_label(name: str, label: Label) -> None:
     where = f"labels.{name}"
-    if label.kind == "regression" and not label.expression:
-        raise SchemaError(f"{where} is a regression and has no expression")
-    if label.kind == "regression":
+    if label.kind in ("regression", "group") and not label.expression:
+        raise SchemaError(f"{where} is a {label.kind} and has no expression")
+    if label.kind in ("regression", "group") or label.kind == "multilabel":
         return
     if len(label.classes) < 2:
         raise SchemaError(f"{where} is a class label and needs at least two classes; it has {list(label.classes)}")
+    if label.expression:
+        return
     one_hot = [isinstance(value, str) for value in label.classes.values()]
     if any(one_hot) and not all(one_hot):
         raise SchemaError(f"{where}.classes: give every class a column name, or every class an integer, not a mixture")
