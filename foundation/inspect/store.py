@@ -1,0 +1,75 @@
+"""`detfm inspect STORE` and `RUN`: splits, accounting of every row and token, statistics, provenance."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from rich.table import Table
+
+from foundation.inspect.tables import pairs, table
+from foundation.runs import Run
+from foundation.store.store import Store
+
+
+def store_summary(store: Store) -> list[Table]:
+    """Splits and classes, accounting of rows, feature statistics."""
+    return [_splits(store), _accounting(store), *_statistics(store)]
+
+
+def _splits(store: Store) -> Table:
+    splits = store.manifest["splits"]
+    table = table(
+        f"{store.path}: schema '{store.schema.name}'", "split", "rows", "shards", "tokens per row", "classes"
+    )
+    for name, split in splits.items():
+        tokens = ", ".join(f"{m} {_mean_length(h):.1f}" for m, h in split["lengths"].items())
+        classes = "; ".join(f"{c} {n:,}" for label in split["classes"].values() for c, n in label.items() if n)
+        table.add_row(name, f"{split['rows']:,}", str(len(split["shards"])), tokens, classes)
+    return table
+
+
+def _mean_length(histogram: list[int]) -> float:
+    return float(np.dot(np.arange(len(histogram)), histogram) / max(sum(histogram), 1))
+
+
+def _accounting(store: Store) -> Table:
+    found = store.manifest["accounting"]
+    rows = {"read": found["read"], "removed by the cut": found["cut"]}
+    rows |= {f"quarantined: {why}": count for why, count in found["quarantined"].items() if count}
+    rows |= {"written": found["written"]}
+    for modality, tokens in found["tokens"].items():
+        rows |= {f"{modality}: tokens {what}": count for what, count in tokens.items() if count}
+    rows |= {f"NaN or infinite: {where}": count for where, count in found["nonfinite_values"].items()}
+    for label, values in found["unknown_values"].items():
+        rows |= {f"unknown {label}: {value}": count for value, count in values.items()}
+    return pairs(f"rows of {len(store.manifest['sources'])} file(s)", rows)
+
+
+def _statistics(store: Store) -> list[Table]:
+    recorded = store.manifest["statistics"]
+    groups = {**recorded["modalities"], "globals": recorded["globals"]}
+    features = {**{n: m.features for n, m in store.schema.modalities.items()}, "globals": store.schema.globals}
+    tables = []
+    for group, found in groups.items():
+        if not found:
+            continue
+        title = f"{group}: statistics of split '{recorded['split']}' (min, max raw; mean, std transformed)"
+        table = table(title, "feature", "unit", "min", "max", "transform", "mean", "std")
+        for name, values in found.items():
+            spec = features[group][name]
+            numbers = ["" if values[k] is None else f"{values[k]:.4g}" for k in ("min", "max", "mean", "std")]
+            table.add_row(name, spec.unit, *numbers[:2], spec.transform, *numbers[2:])
+        tables.append(table)
+    return tables
+
+
+def run_summary(run: Run) -> list[Table]:
+    """Stage, command, inputs, package versions; and the metrics, if the stage finished."""
+    found = run.provenance
+    facts = {k: found[k] for k in ("stage", "command", "created", "detfm", "git_commit", "python", "machine", "seeds")}
+    facts["packages"] = " ".join(f"{name}=={version}" for name, version in found["packages"].items())
+    tables = [pairs(str(run.path), facts), pairs("inputs", {r: i["path"] for r, i in found["inputs"].items()})]
+    if (run.path / "metrics.json").is_file():
+        tables.append(pairs("metrics", json.loads((run.path / "metrics.json").read_text())))
+    return tables
