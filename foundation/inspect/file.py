@@ -18,10 +18,10 @@ def file_summary(reader: Reader, rows: int) -> Table:
     read = min(rows, reader.num_rows)
     title = f"{reader.path}: {reader.num_rows:,} rows"
     title += f", ranges of the first {read:,}" if read < reader.num_rows else ""
-    table = table(title, "column", "type", "per row", "min", "max", "NaN", "inf")
+    shown = table(title, "column", "type", "per row", "min", "max", "NaN", "inf")
     for name in reader.columns:
-        table.add_row(name, reader.column_type(name), *_describe(reader, name, read))
-    return table
+        shown.add_row(name, reader.column_type(name), *_describe(reader, name, read))
+    return shown
 
 
 def _describe(reader: Reader, column: str, rows: int) -> list[str]:

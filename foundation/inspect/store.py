@@ -19,14 +19,14 @@ def store_summary(store: Store) -> list[Table]:
 
 def _splits(store: Store) -> Table:
     splits = store.manifest["splits"]
-    table = table(
+    shown = table(
         f"{store.path}: schema '{store.schema.name}'", "split", "rows", "shards", "tokens per row", "classes"
     )
     for name, split in splits.items():
         tokens = ", ".join(f"{m} {_mean_length(h):.1f}" for m, h in split["lengths"].items())
         classes = "; ".join(f"{c} {n:,}" for label in split["classes"].values() for c, n in label.items() if n)
-        table.add_row(name, f"{split['rows']:,}", str(len(split["shards"])), tokens, classes)
-    return table
+        shown.add_row(name, f"{split['rows']:,}", str(len(split["shards"])), tokens, classes)
+    return shown
 
 
 def _mean_length(histogram: list[int]) -> float:
@@ -55,12 +55,12 @@ def _statistics(store: Store) -> list[Table]:
         if not found:
             continue
         title = f"{group}: statistics of split '{recorded['split']}' (min, max raw; mean, std transformed)"
-        table = table(title, "feature", "unit", "min", "max", "transform", "mean", "std")
+        shown = table(title, "feature", "unit", "min", "max", "transform", "mean", "std")
         for name, values in found.items():
             spec = features[group][name]
             numbers = ["" if values[k] is None else f"{values[k]:.4g}" for k in ("min", "max", "mean", "std")]
-            table.add_row(name, spec.unit, *numbers[:2], spec.transform, *numbers[2:])
-        tables.append(table)
+            shown.add_row(name, spec.unit, *numbers[:2], spec.transform, *numbers[2:])
+        tables.append(shown)
     return tables
 
 
