@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,64 +10,113 @@ from rich.console import Console
 from rich.table import Table
 
 from foundation.command import Command
-from foundation.errors import DataError
-from foundation.inspect.file import file_summary
-from foundation.inspect.store import run_summary, store_summary
+from foundation.errors import ConfigError, DataError
+from foundation.inspect.file import FileSummary, file_tables, summarise, to_json
+from foundation.inspect.layouts import open_divided, told
+from foundation.inspect.store import run_summary, store_json, store_summary
 from foundation.inspect.tables import pairs
 from foundation.io import open_reader, table_names
 from foundation.runs import Run
 from foundation.store.store import MANIFEST, Store
 
+ROWS = 20_000
 
-def inspect(path: str | Path, *, tree: str = "", verify: bool = False, rows: int = 100_000) -> list[Table]:
+
+def inspect(
+    path: str | Path, *, tree: str = "", verify: bool = False, rows: int = ROWS, columns: str = ""
+) -> list[Table]:
     """Tables that describe `path`.
 
     Args:
-        path: a detector file, a store, or a run folder.
-        tree: of a file that holds several: describe the branches of this one. Without it, a file of several trees is
-            answered with their list.
+        path: a detector file (or its URL), a store, or a run folder.
+        tree: of a file that holds several: describe this one. Without it, the one with the most rows.
         verify: of a store: read everything again and compare checksums.
-        rows: of a file: at most so many rows are read for the ranges.
+        rows: of a file: at most so many rows are read.
+        columns: of a file: describe the columns that match this pattern (several with commas), one line each.
 
     Raises:
         DataError: nothing of the kind, or damaged (with `verify`: names every file that differs from its checksum).
         RunError: the folder is neither a store nor a run.
     """
-    path = Path(path)
-    if path.is_dir() and (path / MANIFEST).is_file():
+    if is_store(path):
         store = Store.open(path)
         tables = store_summary(store)
         return [*tables, pairs("verified", {"files equal to their SHA-256": store.verify()})] if verify else tables
     if verify:
         raise DataError(f"{path} is not a store; --verify compares a store with its checksums")
-    if path.is_dir():
-        return run_summary(Run.open(path))
+    if Path(path).is_dir():
+        return run_summary(Run.open(Path(path)))
+    trees, chosen = choose_tree(str(path), tree)
+    listed = [pairs(f"{path}: trees; --tree chooses, without it '{chosen}'", trees)] if len(trees) > 1 else []
+    return [*listed, *file_tables(summarise_file(str(path), chosen, rows, columns), wide=10**9 if columns else 80)]
+
+
+def is_store(path: str | Path) -> bool:
+    return Path(path).is_dir() and (Path(path) / MANIFEST).is_file()
+
+
+def choose_tree(path: str, tree: str = "") -> tuple[dict[str, str], str]:
+    """What tables a file holds (name -> kind), and which to describe: `tree`, else the one with the most rows."""
     names = table_names(path)
-    if not tree and len(names) > 1:
-        return [pairs(f"{path}: choose one with --tree", names)]
-    reader = open_reader(path, tree)
+    if tree or len(names) < 2:
+        return (names if not tree else {}), tree or next(iter(names), "")
+    rows: dict[str, int] = {}
+    for name in names:
+        reader = open_reader(path, name)
+        rows[name] = reader.num_rows
+        reader.close()
+    return {n: f"{kind}, {rows[n]:,} rows" for n, kind in names.items()}, max(rows, key=lambda name: rows[name])
+
+
+def summarise_file(path: str, tree: str = "", rows: int = ROWS, columns: str = "") -> FileSummary:
+    """One pass over the first rows of a file. Raises DataError: cannot be opened, or no column matches."""
+    reader, layout = open_divided(path, tree)
     try:
-        return [file_summary(reader, rows)]
+        return summarise(reader, rows, columns, told(layout))
     finally:
         reader.close()
 
 
 def _arguments(parser: Any) -> None:
-    parser.add_argument("path", type=Path, help="a detector file, a store or a run folder")
-    parser.add_argument("--tree", default="", help="of a file with several trees: which one")
-    parser.add_argument("--rows", type=int, default=100_000, help="of a file: how many rows to read for the ranges")
+    parser.add_argument("path", help="a detector file or its URL, a store or a run folder")
+    parser.add_argument("--tree", default="", help="of a file with several trees: which one (default: the longest)")
+    parser.add_argument("--rows", type=int, default=ROWS, help="of a file: how many rows to read")
+    parser.add_argument("--columns", default="", help="of a file: only columns like this, each in full, e.g. 'Jet_*'")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--verify", action="store_true", help="of a store: compare every file with its SHA-256")
 
 
 def _run(arguments: Any) -> None:
+    if arguments.rows < 1:
+        raise ConfigError(f"--rows must be at least 1; it is {arguments.rows}")
+    if arguments.json:
+        return print(json.dumps(_json(arguments), indent=1))
     output = Console()
-    for table in inspect(arguments.path, tree=arguments.tree, verify=arguments.verify, rows=arguments.rows):
+    tables = inspect(
+        arguments.path, tree=arguments.tree, verify=arguments.verify, rows=arguments.rows, columns=arguments.columns
+    )
+    for table in tables:
         output.print(table)
+
+
+def _json(arguments: Any) -> dict[str, Any]:
+    path = arguments.path
+    if is_store(path):
+        store = Store.open(path)
+        found = store_json(store)
+        return found | {"verified": store.verify()} if arguments.verify else found
+    if Path(path).is_dir():
+        return Run.open(Path(path)).provenance
+    trees, chosen = choose_tree(path, arguments.tree)
+    summary = summarise_file(path, chosen, arguments.rows, arguments.columns)
+    return {"tree": chosen} | to_json(summary)
 
 
 COMMAND = Command(
     run=_run,
     arguments=_arguments,
-    description="Show what is inside a ROOT file (columns, types, ranges), a store (splits, statistics, accounting) or"
-    " a run folder (stage, command, metrics). Example: detfm inspect samples/jets.root --tree tree",
+    description="Show what is inside a detector file (columns by collection, multiplicities, ranges, NaN, units), a store"
+    " (splits, accounting, statistics) or a run folder (stage, command, metrics)."
+    " Examples: detfm inspect samples/jets.root; detfm inspect nano.root --columns 'Jet_*';"
+    " detfm inspect STORE --verify",
 )

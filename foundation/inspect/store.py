@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -73,3 +74,8 @@ def run_summary(run: Run) -> list[Table]:
     if (run.path / "metrics.json").is_file():
         tables.append(pairs("metrics", json.loads((run.path / "metrics.json").read_text())))
     return tables
+
+
+def store_json(store: Store) -> dict[str, Any]:
+    """The manifest without its schema: splits, accounting, statistics."""
+    return {"path": str(store.path)} | {k: v for k, v in store.manifest.items() if k not in ("schema", "files")}
