@@ -1,5 +1,7 @@
-"""Store -> TokenBatch, endlessly: length buckets under one token budget, deterministic and resumable."""
+"""Stores -> TokenBatch, endlessly: length buckets under one token budget, deterministic and resumable."""
 
 from foundation.loader.loader import Loader
+from foundation.loader.sampling import Sampling
+from foundation.loader.source import Source
 
-__all__ = ["Loader"]
+__all__ = ["Loader", "Sampling", "Source"]

@@ -1,32 +1,36 @@
-"""Batches of static shape from a store: deterministic, resumable at once, shardable over processes."""
+"""Batches of static shape from stores: deterministic, resumable at once, shardable over processes."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterator
-from threading import Lock
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
 from foundation.batch import TokenBatch
-from foundation.errors import ConfigError, DataError
-from foundation.loader.plan import SIZE_STEP, Descriptor, epoch, in_order, make_buckets
+from foundation.errors import ConfigError, SchemaError
+from foundation.loader.buckets import SIZE_STEP
+from foundation.loader.plan import Descriptor, Plan
+from foundation.loader.sampling import Sampling
+from foundation.loader.source import Source
+from foundation.schema import DetectorSchema
 from foundation.store import Store
 
-PREFETCH = 4  # batches read ahead
-EPOCHS_KEPT = 2  # shuffles kept: reading ahead crosses from one epoch to the next
+PREFETCH = 8  # batches read ahead
+THREADS = 2  # that read them
 ENDLESS = 2**40  # steps
 
 
 class Loader:
-    """Endless padded batches of one split, as numpy.
+    """Endless padded batches, as numpy.
 
-    Batch k is a pure function of (store, arguments, k): `batch_at(k)` is the k-th `next`, and restoring costs nothing.
-    Each epoch holds every row exactly once. The last batch of a bucket is filled up with rows of index -1, weight 0,
-    no tokens. There are at most `buckets` different shapes, hence as many compilations.
+    Batch k is a pure function of (stores, arguments, k): `batch_at(k)` is the k-th `next`, and restoring costs nothing.
+    Each epoch holds every row exactly once (unless `sampling` or weights of several sources say otherwise). The last
+    batch of a bucket is filled up with rows of index -1, weight 0, no tokens. There are at most `buckets` different
+    shapes, hence as many compilations. Memory does not grow with the number of rows.
 
     Args:
         store: where from.
@@ -37,6 +41,7 @@ class Loader:
         shuffle: anew in every epoch; without it rows come bucket by bucket, ascending.
         subset: rows of the split to use (few labels, one class, ...); default: all.
         batch_size: rows per global batch, instead of `batch_tokens`.
+        sampling: every row once, or drawn by class or weight.
         process_index, process_count: this process gets the `process_index`-th part of every global batch.
 
     Raises:
@@ -44,50 +49,80 @@ class Loader:
         ConfigError: sizes that cannot be; a batch size that the processes cannot share equally.
     """
 
-    def __init__(
+    def __init__(self, store: Store, split: str, *, subset: Int[np.ndarray, " n"] | None = None, **arguments: Any):
+        self._start([Source(store, split, subset=subset)], **arguments)
+
+    @staticmethod
+    def mix(sources: Sequence[Source], **arguments: Any) -> Loader:
+        """Batches that hold rows of several sources, by weight; `index` counts through the sources' splits in order.
+
+        An epoch has as many rows as all sources together; a source of greater weight than its size comes repeatedly,
+        one of lesser weight in part, successive epochs going on where the last one ended.
+
+        Args:
+            sources: stores of equal modalities, globals and labels.
+            arguments: as of `Loader`.
+
+        Raises:
+            SchemaError: two stores describe their examples differently; says what differs.
+        """
+        loader = Loader.__new__(Loader)
+        loader._start(list(sources), **arguments)
+        return loader
+
+    def _start(
         self,
-        store: Store,
-        split: str,
+        sources: list[Source],
         *,
+        seed: int,
         batch_tokens: int = 16384,
         buckets: int = 4,
-        seed: int,
         shuffle: bool = True,
-        subset: Int[np.ndarray, " n"] | None = None,
         batch_size: int | None = None,
+        sampling: Sampling | None = None,
         process_index: int = 0,
         process_count: int = 1,
-    ):
-        self.store, self.split, self.seed, self.shuffle = store, split, seed, shuffle
+    ) -> None:
+        _check_sources(sources)
+        _check(batch_tokens, buckets, batch_size, process_index, process_count)
+        self.sources, self.seed, self.shuffle = sources, seed, shuffle
         self.process_index, self.process_count = process_index, process_count
-        rows = np.arange(store.length(split)) if subset is None else np.asarray(subset, np.int64)
-        _check(store, split, rows, batch_tokens, buckets, batch_size, process_index, process_count)
-        lengths = [store.tokens_lengths(split, modality)[rows] for modality in store.schema.modalities]
-        multiple = math.lcm(SIZE_STEP, process_count)
-        self.plan = make_buckets(
-            lengths, rows, most=buckets, batch_tokens=batch_tokens, batch_size=batch_size, multiple=multiple
+        self.plan = Plan(
+            sources,
+            most=buckets,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            multiple=math.lcm(SIZE_STEP, process_count),
+            seed=seed,
+            sampling=sampling or Sampling(),
         )
-        self.rows = len(rows)
-        self.batches_per_epoch = sum(bucket.batches for bucket in self.plan)
         self.step = 0
+        self._first = np.concatenate([[0], np.cumsum([source.store.length(source.split) for source in sources])])
         self._ahead: Any = None  # grain's iterator over batches
-        self._epochs: OrderedDict[int, list[Descriptor]] = OrderedDict()
-        self._lock = Lock()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all sources."""
+        return sum(source.rows for source in self.sources)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.plan.batches_per_epoch
 
     @property
     def shapes(self) -> list[tuple[int, tuple[int, ...]]]:
         """Per bucket: rows of a batch of this process, padded length per modality."""
-        return [(bucket.size // self.process_count, bucket.lengths) for bucket in self.plan]
+        return [(b.shape.size // self.process_count, b.shape.lengths) for b in self.plan.buckets]
 
     @property
     def padding(self) -> float:
-        """Fraction of the padded token slots that holds no token."""
-        real = sum(self.store.tokens_lengths(self.split, m)[b.rows].sum() for m in self.modalities for b in self.plan)
-        return 1 - real / sum(b.batches * b.size * sum(b.lengths) for b in self.plan)
+        """Fraction of the padded token slots of an epoch that holds no token (every row coming once)."""
+        slots = sum(bucket.batches * bucket.shape.size * sum(bucket.shape.lengths) for bucket in self.plan.buckets)
+        return 1 - sum(source.tokens for source in self.sources) / slots
 
     @property
     def modalities(self) -> list[str]:
-        return list(self.store.schema.modalities)
+        return list(self.sources[0].store.schema.modalities)
 
     def state(self) -> dict[str, int]:
         """What `restore` needs; goes into a checkpoint."""
@@ -112,52 +147,88 @@ class Loader:
 
     def batch_at(self, step: int) -> TokenBatch:
         """Batch number `step`, counted from 0 through all epochs."""
-        number, place = divmod(int(step), self.batches_per_epoch)
-        return self._read(self._epoch(number if self.shuffle else 0)[place])
+        return self._read(self.plan.batch(int(step)) if self.shuffle else self.plan.ordered(int(step)))
 
     def one_pass(self) -> Iterator[TokenBatch]:
         """Every row exactly once, bucket by bucket, ascending within each, and then the end: for evaluation.
 
         `batch.index` says which row is which; rows of index -1 only fill up. Does not move `step`.
         """
-        for descriptor in in_order(self.plan):
-            yield self._read(descriptor)
-
-    def _epoch(self, number: int) -> list[Descriptor]:
-        with self._lock:
-            if number not in self._epochs:
-                self._epochs[number] = epoch(self.plan, self.seed, number) if self.shuffle else in_order(self.plan)
-                while len(self._epochs) > EPOCHS_KEPT:
-                    self._epochs.popitem(last=False)
-            return self._epochs[number]
+        for step in range(self.batches_per_epoch):
+            yield self._read(self.plan.ordered(step))
 
     def _read(self, descriptor: Descriptor) -> TokenBatch:
-        bucket = self.plan[descriptor.bucket]
-        share = bucket.size // self.process_count
-        rows = descriptor.rows[self.process_index * share : (self.process_index + 1) * share]
-        return self.store.read(self.split, rows, dict(zip(self.modalities, bucket.lengths)))
+        shape = self.plan.buckets[descriptor.bucket].shape
+        share = shape.size // self.process_count
+        mine = slice(self.process_index * share, (self.process_index + 1) * share)
+        lengths = dict(zip(self.modalities, shape.lengths))
+        sources, rows = descriptor.sources[mine], descriptor.rows[mine]
+        if len(self.sources) == 1:
+            return self.sources[0].store.read(self.sources[0].split, rows, lengths)
+        return self._gathered(sources, rows, lengths)
+
+    def _gathered(self, sources: np.ndarray, rows: np.ndarray, lengths: dict[str, int]) -> TokenBatch:
+        """Of several stores: each reads the whole batch with its own rows alone, and each row is taken from its own."""
+        parts = []
+        for number, source in enumerate(self.sources):
+            own = np.where(sources == number, rows, -1)
+            parts.append(source.store.read(source.split, own, lengths))
+        owner = np.maximum(sources, 0)
+
+        def take(*leaves: np.ndarray) -> np.ndarray:
+            found = leaves[0].copy()
+            for number, leaf in enumerate(leaves[1:], start=1):
+                found[owner == number] = leaf[owner == number]
+            return found
+
+        whole = jax.tree.map(take, *parts)
+        index = np.where(rows >= 0, rows + self._first[owner], -1).astype(np.int32)
+        return TokenBatch(whole.modalities, whole.globals, whole.labels, whole.weights, index)
 
     def _read_ahead(self) -> Any:
         import grain  # two seconds to import, and only training needs it
 
         steps: Any = grain.MapDataset.range(self.step, self.step + ENDLESS).map(self.batch_at)
-        return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=PREFETCH)))
+        return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=PREFETCH)))
 
 
-def _check(
-    store: Store,
-    split: str,
-    rows: np.ndarray,
-    batch_tokens: int,
-    most: int,
-    batch_size: int | None,
-    process_index: int,
-    process_count: int,
-) -> None:
-    if len(rows) == 0:
-        raise DataError(f"{store.path}: no rows of split '{split}' to load")
-    if rows.min() < 0 or rows.max() >= store.length(split) or len(np.unique(rows)) != len(rows):
-        raise DataError(f"{store.path}: `subset` must be different rows of '{split}', 0 to {store.length(split) - 1}")
+def _check_sources(sources: list[Source]) -> None:
+    if not sources:
+        raise ConfigError("a loader needs at least one source")
+    for source in sources:
+        source.check()
+        if source.weight is not None and source.weight <= 0:
+            raise ConfigError(f"{source.store.path}: the weight of a source must be positive; it is {source.weight}")
+    first = sources[0].store
+    for source in sources[1:]:
+        different = _difference(first.schema, source.store.schema)
+        if different:
+            raise SchemaError(f"{first.path} and {source.store.path} cannot be mixed: {different}")
+
+
+def _difference(one: DetectorSchema, other: DetectorSchema) -> str:
+    """What of two schemas' examples differs, or an empty string."""
+    for name in {**one.modalities, **other.modalities}:
+        features = [list(s.modalities[name].features) if name in s.modalities else "absent" for s in (one, other)]
+        if features[0] != features[1]:
+            return f"modality '{name}' is {features[0]} in one and {features[1]} in the other"
+    if list(one.modalities) != list(other.modalities):
+        return f"the modalities' order is {list(one.modalities)} in one and {list(other.modalities)} in the other"
+    if list(one.globals) != list(other.globals):
+        return f"the globals are {list(one.globals)} in one and {list(other.globals)} in the other"
+    for name in {**one.labels, **other.labels}:
+        kinds = [
+            (s.labels[name].kind, list(s.labels[name].classes), s.labels[name].modality)
+            if name in s.labels
+            else "absent"
+            for s in (one, other)
+        ]
+        if kinds[0] != kinds[1]:
+            return f"label '{name}' is {kinds[0]} in one and {kinds[1]} in the other"
+    return ""
+
+
+def _check(batch_tokens: int, most: int, batch_size: int | None, process_index: int, process_count: int) -> None:
     if batch_tokens < 1 or most < 1 or (batch_size is not None and batch_size < 1):
         raise ConfigError(f"batch_tokens {batch_tokens}, buckets {most}, batch_size {batch_size} must be positive")
     if not 0 <= process_index < process_count:

@@ -1,133 +1,191 @@
-"""Which rows make which batch: length buckets under a token budget, shuffled by a key.
+"""Which rows make which batch, as functions of the step: nothing is listed, so nothing grows with the number of rows.
 
-Axes: R rows to be used, M modalities, K buckets.
+A bucket is a padded shape and the rows that have it, as positions 0 ... count - 1: those of its first part (a source's
+rows in the bucket's length classes, shard by shard), then those of the next. An epoch shuffles the positions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from foundation.hashing import permutation
+from foundation.hashing import mix, permutation, uniform, word
+from foundation.loader.buckets import Shape, choose
+from foundation.loader.sampling import Sampling, Worth
+from foundation.loader.sequence import BucketOrder
+from foundation.loader.shuffle import Kept, Windows, window_positions
+from foundation.loader.source import RowSpace, Source, repeats
 
-LENGTH_STEP = 4  # padded lengths are multiples of this
-SIZE_STEP = 8  # batch sizes are multiples of this
+
+@dataclass(frozen=True)
+class Part:
+    """A source's rows in a bucket.
+
+    Attributes:
+        source: its number.
+        rows: them.
+        places: how many of the bucket's positions are theirs; more or fewer than there are rows if sources are mixed by
+            weight. Successive epochs go on where the last one ended.
+    """
+
+    source: int
+    rows: RowSpace
+    places: int
+
+    def at(self, places: Int[np.ndarray, " n"], epoch: int) -> Int[np.ndarray, " n"]:
+        if self.places == self.rows.count:
+            return self.rows.at(places)
+        return self.rows.at((places + epoch * self.places) % self.rows.count)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A static shape and the rows that use it.
+    """A static shape, the positions that use it, and how many batches of it make an epoch."""
 
-    Attributes:
-        lengths: padded length per modality, in schema order.
-        size: rows per (global) batch.
-        rows: positions in the split, ascending.
-    """
-
-    lengths: tuple[int, ...]
-    size: int
-    rows: Int[np.ndarray, " n"]
+    shape: Shape
+    parts: tuple[Part, ...]
+    batches: int
 
     @property
-    def batches(self) -> int:
-        return math.ceil(len(self.rows) / self.size)
+    def count(self) -> int:
+        return sum(part.places for part in self.parts)
+
+    def rows(self, positions: Int[np.ndarray, " n"], epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and row at each position."""
+        first = np.concatenate([[0], np.cumsum([part.places for part in self.parts])])
+        owner = np.searchsorted(first, positions, side="right") - 1
+        rows, sources = np.empty_like(positions), np.empty_like(positions)
+        for number, part in enumerate(self.parts):
+            here = owner == number
+            rows[here] = part.at(positions[here] - first[number], epoch)
+            sources[here] = part.source
+        return sources, rows
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """One batch: its bucket, and the rows in it, -1 where there are none left to fill it."""
+    """One batch: its bucket, and source and row of each of its rows, row -1 where there are none left to fill it."""
 
     bucket: int
+    sources: Int[np.ndarray, " size"]
     rows: Int[np.ndarray, " size"]
 
 
-def ladder(lengths: Int[np.ndarray, " R"], rungs: int) -> list[int]:
-    """At most `rungs` padded lengths that cover all rows with the least padding, ascending.
+class Plan:
+    """Every batch of every epoch of some sources."""
 
-    Exact, by dynamic programming over the histogram: `best[j]` is the least number of padded tokens of all rows of
-    length up to candidate j when j is the highest rung.
-    """
-    longest = max(int(lengths.max(initial=0)), 1)
-    candidates = np.arange(LENGTH_STEP, longest + LENGTH_STEP, LENGTH_STEP)
-    below = np.searchsorted(np.sort(lengths), candidates, side="right")  # rows that fit each candidate
-    best = below * candidates
-    chosen = [[int(c)] for c in candidates]
-    for _ in range(rungs - 1):
-        cost = best[:, None] + (below[None, :] - below[:, None]) * candidates[None, :]
-        cost = np.where(np.tri(len(candidates), k=-1, dtype=bool).T, cost, np.iinfo(np.int64).max)
-        previous = cost.argmin(axis=0)
-        better = cost.min(axis=0) < best
-        chosen = [
-            chosen[previous[j]] + [int(candidates[j])] if better[j] else chosen[j] for j in range(len(candidates))
-        ]
-        best = np.where(better, cost.min(axis=0), best)
-    return chosen[-1]
+    def __init__(
+        self,
+        sources: list[Source],
+        *,
+        most: int,
+        batch_tokens: int,
+        batch_size: int | None,
+        multiple: int,
+        seed: int,
+        sampling: Sampling,
+    ):
+        self.sources, self.seed = sources, seed
+        copies = repeats(sources)
+        self.worth = None if sampling.kind == "each" else Worth(sampling, sources, copies)
+        cells = [(number, k) for number, source in enumerate(sources) for k in range(len(source.rows_per_class))]
+        rows = np.array([copies[s] * sources[s].rows_per_class[k] for s, k in cells])
+        longest = np.array([[each[k] for each in sources[s].longest.values()] for s, k in cells], np.int64)
+        shapes = choose(rows, longest, most=most, batch_tokens=batch_tokens, batch_size=batch_size, multiple=multiple)
+        if self.worth is not None:
+            worth = np.concatenate([c * self.worth.of_class(source) for c, source in zip(copies, sources)])
+        self.buckets = []
+        for shape in shapes:
+            parts = _parts(sources, [cells[c] for c in shape.cells], copies)
+            draws = sum(part.places for part in parts)
+            if self.worth is not None:
+                draws = rows.sum() * worth[shape.cells].sum() / worth.sum()
+            if draws > 0:
+                self.buckets.append(Bucket(shape, parts, math.ceil(draws / shape.size)))
+        self.order = BucketOrder([bucket.batches for bucket in self.buckets])
+        self.kept = Kept(2 * len(self.buckets) + 2)  # every bucket is in one window, or reading ahead in the next
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.order.total
+
+    def batch(self, step: int) -> Descriptor:
+        """Batch number `step`, counted from 0 through all epochs."""
+        epoch, place = divmod(step, self.order.total)
+        number, batch = self.order.at(place, self.seed, epoch)
+        bucket = self.buckets[number]
+        places = batch * bucket.shape.size + np.arange(bucket.shape.size)
+        if self.worth is None:
+            places = places[places < bucket.count]
+        return self._filled(number, *self._rows(number, places, epoch))
+
+    def ordered(self, step: int) -> Descriptor:
+        """As `batch`, bucket by bucket and unshuffled, every epoch the same."""
+        number, batch = self.order.in_order(step % self.order.total)
+        bucket = self.buckets[number]
+        places = batch * bucket.shape.size + np.arange(bucket.shape.size)
+        return self._filled(number, *bucket.rows(places[places < bucket.count], 0))
+
+    def _filled(self, number: int, sources: np.ndarray, rows: np.ndarray) -> Descriptor:
+        size = self.buckets[number].shape.size
+        filled = np.full((2, size), -1, np.int64)
+        filled[:, : len(rows)] = sources, rows
+        return Descriptor(number, filled[0], filled[1])
+
+    def _rows(self, number: int, places: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and row at some places of a bucket's epoch. Draws go round the windows as often as it takes."""
+        windows = Windows(self.buckets[number].count)
+        window_of = windows.of(places % windows.count)
+        sources, rows = np.empty_like(places), np.empty_like(places)
+        for window in np.unique(window_of).tolist():
+            here = window_of == window
+            found = self._window(number, windows, window, epoch)
+            chosen = found.draw(places[here]) if self.worth else places[here] - windows.start(window)
+            sources[here], rows[here] = found.sources[chosen], found.rows[chosen]
+        return sources, rows
+
+    def _window(self, number: int, windows: Windows, window: int, epoch: int) -> _Window:
+        """A window's rows in their final order; of one where no row is worth anything, the next one's."""
+        found = self.kept((number, window, epoch), lambda: self._make_window(number, windows, window, epoch))
+        if self.worth is not None and found.worth[-1] <= 0:
+            return self._window(number, windows, (window + 1) % windows.number, epoch)
+        return found
+
+    def _make_window(self, number: int, windows: Windows, window: int, epoch: int) -> _Window:
+        bucket, key = self.buckets[number], (self.seed, epoch, number)
+        positions = window_positions(windows, window, *key)
+        order = permutation(len(positions), "window", window, *key)
+        sources, rows = bucket.rows(positions[order], epoch)
+        worth = np.zeros(len(rows) if self.worth else 0)
+        for part in bucket.parts if self.worth else ():
+            here = sources == part.source
+            worth[here] = self.worth.of_rows(self.sources[part.source], rows[here])  # type: ignore[union-attr]
+        return _Window(sources, rows, np.cumsum(worth), word("draw", *key))
 
 
-def make_buckets(
-    lengths: Sequence[Int[np.ndarray, " R"]],
-    rows: Int[np.ndarray, " R"],
-    *,
-    most: int,
-    batch_tokens: int,
-    batch_size: int | None,
-    multiple: int,
-) -> list[Bucket]:
-    """Divides `rows` into at most `most` buckets of static shape.
+@dataclass(frozen=True)
+class _Window:
+    """Sources and rows of a window, the running sum of their worth (of draws), and the key of its draws."""
 
-    A row is in the first bucket in which the tokens of all its modalities fit. There are fewer buckets than asked for
-    when one of them could not fill a single batch: every bucket ends in a batch that is partly empty.
+    sources: Int[np.ndarray, " n"]
+    rows: Int[np.ndarray, " n"]
+    worth: Float[np.ndarray, " d"]
+    key: np.uint64
 
-    Args:
-        lengths: tokens per row, one array per modality.
-        rows: positions in the split.
-        batch_tokens: padded tokens per global batch, all modalities together, at most (but at least one size step).
-        batch_size: rows per global batch, instead of the budget.
-        multiple: what batch sizes must be divisible by.
-    """
-    for rungs in range(most, 0, -1):
-        found = _buckets(lengths, rows, rungs, batch_tokens, batch_size, multiple)
-        if all(len(bucket.rows) >= bucket.size for bucket in found):
-            break
-    return found
+    def draw(self, places: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+        """For each place one of the rows, in proportion to its worth."""
+        lot = uniform(mix(places.astype(np.uint64) ^ self.key)) * self.worth[-1]
+        return np.minimum(np.searchsorted(self.worth, lot, side="right"), len(self.worth) - 1)
 
 
-def _buckets(
-    lengths: Sequence[np.ndarray], rows: np.ndarray, rungs: int, budget: int, batch_size: int | None, multiple: int
-) -> list[Bucket]:
-    ladders = [ladder(each, rungs) for each in lengths]
-    count = max(map(len, ladders))
-    ladders = [steps + [steps[-1]] * (count - len(steps)) for steps in ladders]
-    first_fit = [np.searchsorted(steps, each, side="left") for steps, each in zip(ladders, lengths)]
-    bucket_of = np.max(first_fit, axis=0) if len(rows) else np.zeros(0, np.int64)
-    found = []
-    for number, shape in enumerate(zip(*ladders)):
-        size = batch_size or max(budget // sum(shape) // multiple, 1) * multiple
-        members = rows[bucket_of == number]
-        if len(members):
-            found.append(Bucket(shape, size, members))
-    return found
-
-
-def epoch(plan: Sequence[Bucket], seed: int, number: int) -> list[Descriptor]:
-    """The batches of one epoch: rows shuffled within buckets, then batches. A function of the arguments only."""
-    batches = []
-    for index, bucket in enumerate(plan):
-        rows = bucket.rows[permutation(len(bucket.rows), "rows", seed, number, index)]
-        batches += _cut(index, bucket, rows)
-    return [batches[i] for i in permutation(len(batches), "batches", seed, number)]
-
-
-def in_order(plan: Sequence[Bucket]) -> list[Descriptor]:
-    """Every row once, bucket by bucket, ascending within each."""
-    return [batch for index, bucket in enumerate(plan) for batch in _cut(index, bucket, bucket.rows)]
-
-
-def _cut(index: int, bucket: Bucket, rows: np.ndarray) -> list[Descriptor]:
-    filled = np.full(bucket.batches * bucket.size, -1, np.int64)
-    filled[: len(rows)] = rows
-    return [Descriptor(index, part) for part in filled.reshape(bucket.batches, bucket.size)]
+def _parts(sources: list[Source], cells: list[tuple[int, int]], copies: np.ndarray) -> tuple[Part, ...]:
+    parts = []
+    for number, source in enumerate(sources):
+        space = source.row_space(np.array([k for s, k in cells if s == number], np.int64))
+        places = round(space.count * copies[number])
+        if places:
+            parts.append(Part(number, space, places))
+    return tuple(parts)

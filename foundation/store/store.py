@@ -1,45 +1,52 @@
-"""Reading a store: memory-mapped shards, padded batches of any rows.
+"""Reading a store: padded batches of any rows, whole columns, checksums.
 
-Axes: B rows of a batch, N padded tokens, F features, G globals, R rows of a split.
+Axes: B rows of a batch, N padded tokens, F features, G globals, C classes, R rows of a split, T tokens.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
-from numpy.lib.stride_tricks import as_strided
+from jaxtyping import Int, Shaped
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.errors import DataError, close_names
 from foundation.runs import sha256
 from foundation.schema import DetectorSchema
+from foundation.store.arrays import SplitArrays, label_kind, token_mask
+from foundation.store.index import SplitIndex, shard_name
 from foundation.store.statistics import FeatureStatistics, normalisation
 
-FORMAT, VERSION, MANIFEST = "detfm-store", 1, "manifest.json"
+FORMAT, VERSION, MANIFEST = "detfm-store", 2, "manifest.json"
 
 
 @dataclass(frozen=True)
 class Store:
     """A folder of examples, written by `detfm ingest` and never changed after.
 
+    Opening reads the manifest alone, whose size does not depend on the number of rows or shards.
+
     Attributes:
         path: the folder.
-        manifest: counts, statistics, accounting, sources and checksums (see `foundation.store.ingest`).
+        manifest: counts, statistics, accounting and checksums (see `foundation.store.ingest`).
     """
 
     path: Path
     manifest: dict[str, Any]
+    _indices: dict[str, SplitIndex] = field(default_factory=dict, repr=False, compare=False)
+    _arrays: dict[str, SplitArrays] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Any = field(default_factory=Lock, repr=False, compare=False)
 
     @staticmethod
     def open(path: str | Path) -> Store:
-        """Raises DataError: no such folder, not a store, incomplete, or written by a newer detfm."""
+        """Raises DataError: no such folder, not a store, or written by another version of detfm."""
         path = Path(path)
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; `detfm ingest FILE... --out {path}` makes a store")
@@ -49,16 +56,17 @@ class Store:
             manifest = json.loads((path / MANIFEST).read_text())
         except ValueError as error:
             raise DataError(f"{path / MANIFEST}: damaged ({error}); ingest again") from error
-        if manifest.get("format") != FORMAT:
-            raise DataError(f"{path} is not a store: its manifest says format {manifest.get('format')!r}")
-        if manifest["version"] > VERSION:
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise DataError(f"{path} is not a store: its manifest is none of the format '{FORMAT}'")
+        if manifest["version"] != VERSION:
+            advice = "ingest again" if manifest["version"] < VERSION else "install the newer detfm"
             raise DataError(
                 f"{path} is a store of format {manifest['version']}, written by detfm {manifest['detfm']}; "
-                f"this detfm reads up to {VERSION}: install the newer one"
+                f"this detfm reads format {VERSION}: {advice}"
             )
         missing = [file for file in manifest["files"] if not (path / file).is_file()]
         if missing:
-            raise DataError(f"{path} is incomplete: {len(missing)} files are gone, {missing[0]} first; ingest again")
+            raise DataError(f"{path} is incomplete: {', '.join(missing)} gone; ingest again")
         return Store(path, manifest)
 
     @cached_property
@@ -67,7 +75,7 @@ class Store:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the manifest, which holds those of all other files."""
+        """SHA-256 of the manifest, which stands for all other files."""
         return sha256(self.path / MANIFEST)
 
     @property
@@ -76,7 +84,23 @@ class Store:
 
     def length(self, split: str) -> int:
         """Rows of a split."""
-        return int(self._split(split)["rows"])
+        return int(self.split(split)["rows"])
+
+    def split(self, name: str) -> dict[str, Any]:
+        """What the manifest says of a split. Raises DataError: there is none of that name."""
+        return self.manifest["splits"][self._known(name, self.manifest["splits"], "split")]
+
+    def index(self, split: str) -> SplitIndex:
+        """Rows per shard and length class."""
+        self.split(split)
+        with self._lock:
+            if split not in self._indices:
+                self._indices[split] = SplitIndex.load(self.path / split / "index.npz")
+            return self._indices[split]
+
+    def sources(self) -> list[dict[str, Any]]:
+        """The files that rows came from, in order: path, checksum, rows; `source` numbers them."""
+        return json.loads((self.path / "sources.json").read_text())
 
     def statistics(self, modality: str) -> FeatureStatistics:
         """Normalisation of a modality's features."""
@@ -86,20 +110,35 @@ class Store:
     def global_statistics(self) -> FeatureStatistics:
         return normalisation(self.schema.globals, self.manifest["statistics"]["globals"])
 
-    def labels(self, split: str, name: str) -> Shaped[np.ndarray, " R"]:
-        """int32 classes (-1 unknown) or float32 targets (NaN unknown), in row order."""
-        kind = self.schema.labels[self._known(name, self.schema.labels, "label")].kind
-        return self._column(split, f"label.{name}", np.dtype(np.int32 if kind == "class" else np.float32))
+    def labels(self, split: str, name: str) -> Shaped[np.ndarray, "R ..."]:
+        """A label in row order, as `Label` says it is stored; of tokens: [T], those of all rows one after another."""
+        kind = label_kind(self.schema.labels[self._known(name, self.schema.labels, "label")])
+        empty = np.zeros((0,) if kind.width == 1 else (0, kind.width), kind.dtype)
+        return self._column(split, f"label.{name}", empty)
 
     def observers(self, split: str) -> dict[str, Shaped[np.ndarray, " R"]]:
         """Observer -> float64 or int64 values, in row order."""
-        return {name: self._column(split, f"observer.{name}", np.dtype(np.float64)) for name in self.schema.observers}
+        return {name: self._column(split, f"observer.{name}", np.zeros(0)) for name in self.schema.observers}
+
+    def source(self, split: str) -> Int[np.ndarray, "R 2"]:
+        """Where each row came from: number of the file in `sources`, entry in the file."""
+        return self._column(split, "source", np.zeros((0, 2), np.int64))
 
     def tokens_lengths(self, split: str, modality: str) -> Int[np.ndarray, " R"]:
         """Tokens per row."""
         self._known(modality, self.schema.modalities, "modality")
-        parts = [np.diff(shard[f"tokens.{modality}.offsets"]) for shard in self._shards(split)]
+        parts = [np.diff(self._load(split, s, f"tokens.{modality}.offsets")) for s in range(self.index(split).shards)]
         return np.concatenate(parts).astype(np.int32) if parts else np.zeros(0, np.int32)
+
+    def arrays(self, split: str) -> SplitArrays:
+        """The arrays of a split, mapped as they are needed."""
+        index = self.index(split)
+        with self._lock:
+            if split not in self._arrays:
+                longest = self.split(split)["length_classes"]["longest"]
+                most = {name: max(each, default=0) for name, each in longest.items()}
+                self._arrays[split] = SplitArrays(self.path / split, self.schema, index, most)
+            return self._arrays[split]
 
     def read(self, split: str, indices: Int[np.ndarray, " B"], lengths: Mapping[str, int] | None = None) -> TokenBatch:
         """The rows `indices` of a split as a padded batch of numpy arrays; index -1 makes an empty row of weight 0.
@@ -116,143 +155,98 @@ class Store:
             raise IndexError(
                 f"rows {indices.min()} to {indices.max()} of split '{split}', which has {self.length(split)}"
             )
-        places = self._places(split, indices)
-        modalities = {}
-        for name, modality in self.schema.modalities.items():
-            padded = None if lengths is None else lengths[name]
-            modalities[name] = _pad(name, places, padded, len(indices), len(modality.features))
-        labels = {}
-        for name, label in self.schema.labels.items():
-            unknown = np.int32(-1) if label.kind == "class" else np.float32(np.nan)
-            labels[name] = _gather(places, f"label.{name}", np.full(len(indices), unknown))
-        return TokenBatch(
-            modalities,
-            _gather(places, "globals", np.zeros((len(indices), len(self.schema.globals)), np.float32)),
-            labels,
-            _gather(places, "weights", np.zeros(len(indices), np.float32)),
-            indices.astype(np.int32),
-        )
+        real = indices >= 0
+        return self._read(split, indices, None if real.all() else real, lengths)
+
+    def _read(
+        self, split: str, indices: np.ndarray, real: np.ndarray | None, lengths: Mapping[str, int] | None
+    ) -> TokenBatch:
+        arrays = self.arrays(split)
+        fill = _Fill(len(indices), real)
+        with arrays.rows(indices if real is None else indices[real]) as (shard, place):
+            spans = {name: arrays.spans(name, shard, place) for name in self.schema.modalities}
+            padded = {name: _length(name, each.counts, lengths) for name, each in spans.items()}
+            masks = {name: token_mask(each.counts, padded[name]) for name, each in spans.items()}
+            absent = {name: np.flatnonzero(~mask.ravel()) for name, mask in masks.items()}
+            modalities, labels = {}, {}
+            for name, mask in masks.items():
+                values = arrays.windows(f"tokens.{name}.values", name, spans[name], padded[name])
+                values.reshape(-1, values.shape[2])[absent[name]] = 0  # what the windows caught of the next row
+                modalities[name] = Tokens(fill(values, 0), fill(mask, False))
+            for name, label in self.schema.labels.items():
+                kind, stem = label_kind(label), f"label.{name}"
+                if label.modality:
+                    found = arrays.windows(stem, label.modality, spans[label.modality], padded[label.modality])[..., 0]
+                    found.reshape(-1)[absent[label.modality]] = kind.unknown
+                else:
+                    found = arrays.gather(stem, shard, place)
+                labels[name] = fill(found, kind.unknown)
+            weights = fill(arrays.gather("weights", shard, place), 0)
+            example = fill(arrays.gather("globals", shard, place), 0)
+        return TokenBatch(modalities, example, labels, weights, indices.astype(np.int32))
 
     def verify(self) -> int:
-        """Reads every file again and compares its SHA-256 with the manifest's. Returns the number of files.
+        """Reads every file again and compares it with its SHA-256. Returns the number of files.
+
+        The manifest holds the checksums of the indices, an index those of its shards' lists, a list those of the
+        shard's files: a change anywhere is found and the file named.
 
         Raises:
-            DataError: names every file that differs.
+            DataError: names every file that is gone or differs.
         """
-        bad = [name for name, entry in self.manifest["files"].items() if sha256(self.path / name) != entry["sha256"]]
+        bad, files = [], dict(self.manifest["files"])
+        for split in self.splits:
+            if not self._intact(f"{split}/index.npz", files[f"{split}/index.npz"]["sha256"]):
+                continue  # named below; what it says of its shards is worth nothing
+            for number, expected in enumerate(self.index(split).sha256):
+                folder = f"{split}/{shard_name(number)}"
+                files[f"{folder}/shard.json"] = {"sha256": bytes(expected).hex()}
+                if self._intact(f"{folder}/shard.json", bytes(expected).hex()):
+                    listed = json.loads((self.path / folder / "shard.json").read_text())["files"]
+                    files |= {f"{folder}/{name}": entry for name, entry in listed.items()}
+        bad = [name for name, entry in files.items() if not self._intact(name, entry["sha256"])]
         if bad:
-            raise DataError(
-                f"{self.path}: {len(bad)} of {len(self.manifest['files'])} files are damaged: {', '.join(bad)}"
-            )
-        return len(self.manifest["files"])
+            raise DataError(f"{self.path}: {len(bad)} of {len(files)} files are damaged: {', '.join(bad)}")
+        return len(files)
 
-    def _split(self, split: str) -> dict[str, Any]:
-        return self.manifest["splits"][self._known(split, self.manifest["splits"], "split")]
+    def _intact(self, name: str, expected: str) -> bool:
+        return (self.path / name).is_file() and sha256(self.path / name) == expected
 
     def _known(self, name: str, known: Mapping[str, Any], kind: str) -> str:
         if name not in known:
             raise DataError(f"{self.path} has no {kind} '{name}'; {close_names(name, known)}")
         return name
 
-    @cached_property
-    def _mapped(self) -> dict[str, list[Shard]]:
-        return {}
+    def _column(self, split: str, name: str, empty: np.ndarray) -> np.ndarray:
+        parts = [self._load(split, shard, name) for shard in range(self.index(split).shards)]
+        return np.concatenate(parts) if parts else empty
 
-    def _shards(self, split: str) -> list[Shard]:
-        if split not in self._mapped:
-            start, shards = 0, []
-            for entry in self._split(split)["shards"]:
-                shards.append(Shard(self.path / entry["name"], start, entry["rows"]))
-                start += entry["rows"]
-            self._mapped[split] = shards
-        return self._mapped[split]
-
-    def _column(self, split: str, name: str, empty: np.dtype) -> np.ndarray:
-        parts = [shard[name] for shard in self._shards(split)]
-        return np.concatenate(parts) if parts else np.zeros(0, empty)
-
-    def _places(self, split: str, indices: np.ndarray) -> list[Place]:
-        """Per shard that holds some of the rows: the shard, positions in the batch and rows in the shard."""
-        shards = self._shards(split)
-        if len(shards) == 1 and len(indices) and indices.min() >= 0:
-            return [Place(shards[0], np.arange(len(indices)), indices)]
-        owner = np.searchsorted([shard.start for shard in shards], indices, side="right") - 1
-        places = []
-        for number in np.unique(owner[indices >= 0]):
-            batch_rows = np.flatnonzero((owner == number) & (indices >= 0))
-            places.append(Place(shards[number], batch_rows, indices[batch_rows] - shards[number].start))
-        return places
+    def _load(self, split: str, shard: int, name: str) -> np.ndarray:
+        path = self.path / split / shard_name(shard) / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); `detfm inspect --verify` checks the store") from error
 
 
-class Shard:
-    """The arrays of one shard, memory-mapped when first used. `start` is the split's row that is its first."""
+class _Fill:
+    """Spreads what was read for the real rows of a batch over all of its rows."""
 
-    def __init__(self, path: Path, start: int, rows: int):
-        self.path, self.start, self.rows = path, start, rows
-        self._arrays: dict[str, np.ndarray] = {}
+    def __init__(self, rows: int, real: np.ndarray | None):
+        self.rows, self.real = rows, real
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._arrays:
-            path = self.path / f"{name}.npy"
-            try:
-                # a plain view of the map: numpy's memmap class makes every indexing several times slower
-                self._arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-            except (OSError, ValueError, EOFError) as error:
-                raise DataError(
-                    f"{path}: cannot be read ({error}); `detfm inspect --verify` checks the store"
-                ) from error
-        return self._arrays[name]
+    def __call__(self, values: np.ndarray, empty: float) -> np.ndarray:
+        if self.real is None:
+            return values
+        spread = np.full((self.rows, *values.shape[1:]), empty, values.dtype)
+        spread[self.real] = values
+        return spread
 
 
-@dataclass(frozen=True)
-class Place:
-    shard: Shard
-    batch_rows: np.ndarray
-    shard_rows: np.ndarray
-
-
-def _gather(places: list[Place], name: str, into: np.ndarray) -> np.ndarray:
-    for place in places:
-        into[place.batch_rows] = place.shard[name][place.shard_rows]
-    return into
-
-
-def _pad(name: str, places: list[Place], length: int | None, rows: int, width: int) -> Tokens:
-    spans = []
-    for place in places:
-        offsets = place.shard[f"tokens.{name}.offsets"]
-        first = offsets[place.shard_rows]
-        spans.append((first, offsets[place.shard_rows + 1] - first))
-    longest = max((int(counts.max(initial=0)) for _, counts in spans), default=0)
-    padded = max(longest, 1) if length is None else length
-    if longest > padded:
-        raise ValueError(f"modality '{name}': a row has {longest} tokens and the batch is padded to {padded}")
-    values, mask = np.zeros((rows, padded, width), np.float32), np.zeros((rows, padded), bool)
-    for place, (first, counts) in zip(places, spans):
-        mask[place.batch_rows] = np.arange(padded) < counts[:, None]
-        windows = _windows(place.shard[f"tokens.{name}.values"], first, padded)
-        if len(windows) == rows:
-            values = windows  # all from one shard, in order: no second copy
-        else:
-            values[place.batch_rows] = windows
-    values[~mask] = 0  # what the windows caught of the next row
-    return Tokens(values, mask)
-
-
-def _windows(values: Float[np.ndarray, "T F"], first: Int[np.ndarray, " B"], length: int) -> Float[np.ndarray, "B N F"]:
-    """`length` consecutive tokens from each of `first` on, whatever row they belong to, as one block copy per row.
-
-    Fancy indexing of a strided view that holds every window: several times faster than indexing token by token.
-    Windows that would end beyond the last token (there are few) repeat it instead.
-    """
-    tokens, width = values.shape
-    starts = max(tokens - length + 1, 0)
-    inside = first < starts
-    view = as_strided(values, (starts, length * width), (values.strides[0], values.itemsize), writeable=False)
-    if inside.all():
-        return view[first].reshape(-1, length, width)
-    out = np.zeros((len(first), length, width), np.float32)
-    out[inside] = view[first[inside]].reshape(-1, length, width)
-    if tokens:
-        out[~inside] = values[np.minimum(first[~inside, None] + np.arange(length), tokens - 1)]
-    return out
+def _length(name: str, counts: np.ndarray, lengths: Mapping[str, int] | None) -> int:
+    longest = int(counts.max(initial=0))
+    if lengths is None:
+        return max(longest, 1)
+    if longest > lengths[name]:
+        raise ValueError(f"modality '{name}': a row has {longest} tokens and the batch is padded to {lengths[name]}")
+    return lengths[name]

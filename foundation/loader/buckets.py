@@ -1,0 +1,90 @@
+"""Length buckets: which length classes share a padded shape, under one token budget.
+
+Axes: C cells (a length class of a source), M modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+LENGTH_STEP = 4  # padded lengths are multiples of this
+SIZE_STEP = 8  # batch sizes are multiples of this
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A static shape and the cells that use it.
+
+    Attributes:
+        lengths: padded length per modality, in schema order.
+        size: rows per (global) batch.
+        cells: which cells, ascending.
+    """
+
+    lengths: tuple[int, ...]
+    size: int
+    cells: Int[np.ndarray, " n"]
+
+
+def choose(
+    rows: Float[np.ndarray, " C"],
+    longest: Int[np.ndarray, "C M"],
+    *,
+    most: int,
+    batch_tokens: int,
+    batch_size: int | None,
+    multiple: int,
+) -> list[Shape]:
+    """Divides the cells into at most `most` shapes with the least padding.
+
+    There are fewer shapes than asked for when one of them could not fill a single batch: every bucket ends in a batch
+    that is partly empty.
+
+    Args:
+        rows: in each cell; cells of none are left out.
+        longest: tokens of the longest row of each cell, by modality.
+        batch_tokens: padded tokens per global batch, all modalities together, at most (but at least one size step).
+        batch_size: rows per global batch, instead of the budget.
+        multiple: what batch sizes must be divisible by.
+    """
+    used = np.flatnonzero(rows > 0)
+    order = used[np.lexsort((used, padded(longest[used]).sum(axis=1)))]
+    for groups in range(most, 0, -1):
+        found = []
+        for cells in partition(rows[order], longest[order], groups):
+            lengths = tuple(padded(longest[order[cells]].max(axis=0)).tolist())
+            size = batch_size or max(batch_tokens // sum(lengths) // multiple, 1) * multiple
+            found.append(Shape(lengths, size, np.sort(order[cells])))
+        if all(rows[shape.cells].sum() >= shape.size for shape in found):
+            break
+    return found
+
+
+def padded(lengths: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+    """The next multiple of the step, at least one."""
+    return np.maximum(-(-lengths // LENGTH_STEP), 1) * LENGTH_STEP
+
+
+def partition(rows: Float[np.ndarray, " C"], longest: Int[np.ndarray, "C M"], groups: int) -> list[Sequence[int]]:
+    """Consecutive cells in at most `groups` groups, with the fewest padded tokens.
+
+    Exact, by dynamic programming: `best[j]` is the least number of padded tokens of the first j cells.
+    """
+    count = len(rows)
+    cost = np.full((count + 1, count + 1), np.inf)
+    for start in range(count):
+        tallest = padded(np.maximum.accumulate(longest[start:], axis=0)).sum(axis=1)
+        cost[start, start + 1 :] = tallest * np.cumsum(rows[start:])
+    best = cost[0].copy()
+    cuts = [[0, j] for j in range(count + 1)]
+    for _ in range(groups - 1):
+        total = best[:, None] + cost
+        previous, least = total.argmin(axis=0), total.min(axis=0)
+        better = least < best
+        cuts = [[*cuts[previous[j]], j] if better[j] else cuts[j] for j in range(count + 1)]
+        best = np.where(better, least, best)
+    return [range(a, b) for a, b in zip(cuts[count], cuts[count][1:])]
