@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import awkward as ak
 
 from foundation.errors import DataError
+from foundation.io.files import check_there, suffix
+from foundation.io.layout import Layout
 
 # suffix -> "module:class"; imported when a file of that kind is opened
-FORMATS = {".root": "foundation.io.root:RootReader"}
+FORMATS = {
+    ".root": "foundation.io.root:RootReader",
+    ".h5": "foundation.io.hdf5:Hdf5Reader",
+    ".hdf5": "foundation.io.hdf5:Hdf5Reader",
+    ".hdf": "foundation.io.hdf5:Hdf5Reader",
+    ".parquet": "foundation.io.parquet:ParquetReader",
+    ".pq": "foundation.io.parquet:ParquetReader",
+    ".npz": "foundation.io.numpy_files:NpzReader",
+    ".npy": "foundation.io.numpy_files:NpyReader",
+}
 
 
 @runtime_checkable
@@ -20,12 +31,12 @@ class Reader(Protocol):
     """One table of one file, read as columns in chunks of rows.
 
     Attributes:
-        path: the file.
+        path: the file, local or a URL, as it was given.
         columns: names, in file order.
-        num_rows: rows in the table.
+        num_rows: rows in the table; may be 0.
     """
 
-    path: Path
+    path: str
     columns: list[str]
     num_rows: int
 
@@ -34,14 +45,18 @@ class Reader(Protocol):
         ...
 
     def require(self, columns: Sequence[str]) -> None:
-        """Raises DataError naming the first column that is not there, and the close ones that are."""
+        """Raises DataError naming the first column that is not there, or does not fit the rows, and what to do."""
         ...
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
+    def bytes_per_row(self, columns: Sequence[str]) -> float:
+        """About how many bytes a row of these columns takes in memory."""
+        ...
+
+    def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
         """Records of the given columns, `rows` rows at a time (the last chunk may be shorter), in file order.
 
-        A column holds one number per row, or a list per row: tokens are always on axis 1 and always of variable
-        length, also where the file gives them a fixed size.
+        A column holds one number or string per row, or a list per row: tokens are always on axis 1 and always of
+        variable length, also where the file gives them a fixed size. Rows are those of [start, stop), by default all.
 
         Raises:
             DataError: a column is missing, or its bytes cannot be read; names file, column and entries.
@@ -51,28 +66,32 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-def open_reader(path: str | Path, tree: str = "") -> Reader:
+def open_reader(path: str | Path, tree: str = "", layout: Mapping[str, Layout] | None = None) -> Reader:
     """A reader for the file's format.
 
     Args:
-        path: the file.
-        tree: which table, where the format holds several; may be left out if there is just one.
+        path: the file, or its URL.
+        tree: which table, where the format holds several; may be left out if there is just one. A group of an HDF5
+            file; formats of one table per file pay no heed to it.
+        layout: column, or `*` for all others -> how it is divided into examples, where its first axis is not the
+            example.
 
     Raises:
         DataError: no such file, unknown format, not of the format it claims, cut short, or the table is ambiguous.
+        ToolError: the package that the URL's protocol needs is not installed.
     """
-    return _format(Path(path))(Path(path), tree)
+    return _format(str(path))(str(path), tree, layout)
 
 
 def table_names(path: str | Path) -> dict[str, str]:
     """Name of every table of a file -> what kind it is. Raises DataError as `open_reader` does."""
-    return _format(Path(path)).table_names(Path(path))
+    return _format(str(path)).table_names(str(path))
 
 
-def _format(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file" + (" (it is a folder)" if path.is_dir() else ""))
-    if path.suffix not in FORMATS:
-        raise DataError(f"{path}: no reader for '{path.suffix}' files; known: {', '.join(sorted(FORMATS))}")
-    module, name = FORMATS[path.suffix].split(":")
+def _format(path: str) -> Any:
+    kind = suffix(path)
+    check_there(path)
+    if kind not in FORMATS:
+        raise DataError(f"{path}: no reader for '{kind}' files; known: {', '.join(sorted(FORMATS))}")
+    module, name = FORMATS[kind].split(":")
     return getattr(importlib.import_module(module), name)

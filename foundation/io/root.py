@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import awkward as ak
 import uproot
 
 from foundation.errors import DataError, close_names
+from foundation.io.divide import spans
+from foundation.io.files import reason
+from foundation.io.layout import Layout
 
 TABLES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 BIG_FILE = 1_000_000  # from this format version on, the header's pointers are 64 bits wide
@@ -20,7 +23,7 @@ HEADER_BYTES = 20
 class RootReader:
     """See `foundation.io.Reader`. uproot raises whatever its parser ran into; here every failure is one DataError."""
 
-    def __init__(self, path: Path, tree: str = ""):
+    def __init__(self, path: str, tree: str = "", layout: Mapping[str, Layout] | None = None):
         self.path = path
         self.file = _open(path)
         try:
@@ -33,10 +36,10 @@ class RootReader:
             raise
         except Exception as error:
             self.close()
-            raise DataError(f"{path}: tree '{tree}' cannot be read ({_reason(error)})") from error
+            raise DataError(f"{path}: tree '{tree}' cannot be read ({reason(error)})") from error
 
     @staticmethod
-    def table_names(path: Path) -> dict[str, str]:
+    def table_names(path: str) -> dict[str, str]:
         with _open(path) as file:
             return _tables(file)
 
@@ -52,29 +55,33 @@ class RootReader:
                 hint = close_names(column, self.columns)
                 raise DataError(f"{self.path}: tree '{self.name}' has no branch '{column}'; {hint}")
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[ak.Array]:
+    def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
-        for start in range(0, self.num_rows, rows):
-            stop = min(start + rows, self.num_rows)
-            yield ak.zip({c: self._read(c, start, stop) for c in columns}, depth_limit=1)
+        return sum(self.table[c].uncompressed_bytes for c in columns) / max(self.num_rows, 1)
+
+    def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
+        self.require(columns)
+        stop = self.num_rows if stop is None else min(stop, self.num_rows)
+        for first, last in spans(start, stop, rows):
+            yield ak.zip({c: self._read(c, first, last) for c in columns}, depth_limit=1)
 
     def _read(self, column: str, start: int, stop: int) -> ak.Array:
         where = f"{self.path}: tree '{self.name}', branch '{column}', entries {start} to {stop - 1}"
         try:
             array = self.table[column].array(entry_start=start, entry_stop=stop, library="ak")
         except Exception as error:
-            raise DataError(f"{where} cannot be read; the file is damaged ({_reason(error)})") from error
+            raise DataError(f"{where} cannot be read; the file is damaged ({reason(error)})") from error
         if len(array) != stop - start:
             raise DataError(f"{where}: the branch holds only {len(array)} of {stop - start} entries")
         return ak.from_regular(array, axis=1) if array.ndim > 1 else array
 
 
-def _open(path: Path) -> Any:
+def _open(path: str) -> Any:
     _check_header(path)
     try:
         return uproot.open(path)
     except Exception as error:
-        raise DataError(f"{path}: the ROOT file's directory cannot be read ({_reason(error)})") from error
+        raise DataError(f"{path}: the ROOT file's directory cannot be read ({reason(error)})") from error
 
 
 def _tables(file: Any) -> dict[str, str]:
@@ -90,7 +97,7 @@ def _columns(table: Any) -> list[str]:
     return [branch.name for branch in table.itervalues(recursive=True) if len(branch.branches) == 0]
 
 
-def _choose(path: Path, found: dict[str, str], wanted: str) -> str:
+def _choose(path: str, found: dict[str, str], wanted: str) -> str:
     if not found:
         raise DataError(f"{path}: holds no tree")
     if wanted and wanted not in found:
@@ -102,9 +109,9 @@ def _choose(path: Path, found: dict[str, str], wanted: str) -> str:
     return wanted or next(iter(found))
 
 
-def _check_header(path: Path) -> None:
+def _check_header(path: str) -> None:
     """Raises DataError unless this is a ROOT file that is as long as its header says."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         header = file.read(HEADER_BYTES)
     if header[:4] != b"root":
         raise DataError(f"{path}: not a ROOT file (it begins with {header[:4]!r})")
@@ -112,13 +119,8 @@ def _check_header(path: Path) -> None:
         raise DataError(f"{path}: cut short inside the header: {len(header)} bytes")
     version, _ = struct.unpack(">ii", header[4:12])
     (end,) = struct.unpack(">q", header[12:20]) if version >= BIG_FILE else struct.unpack(">i", header[12:16])
-    size = path.stat().st_size
+    size = Path(path).stat().st_size
     if size < end:
         raise DataError(
             f"{path}: cut short: the header says {end:,} bytes and {size:,} are there; copy or write the file again"
         )
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
