@@ -1,0 +1,120 @@
+"""One example with names on it: of a store, or read from a file as a schema says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from foundation.errors import DataError, close_names
+from foundation.schema import DetectorSchema, Modality
+from foundation.store.store import Store
+
+
+@dataclass(frozen=True)
+class Event:
+    """One example.
+
+    Attributes:
+        schema: what its numbers are.
+        tokens: modality -> [N, F], raw physical values.
+        globals: [G].
+        labels: label -> value, as text.
+        observers: name -> value.
+        where: where it came from.
+    """
+
+    schema: DetectorSchema
+    tokens: dict[str, np.ndarray]
+    globals: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    labels: dict[str, str] = field(default_factory=dict)
+    observers: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+
+def store_event(store: Store, number: int, split: str = "") -> Event:
+    """Row `number` of a split (default: the first that has rows).
+
+    Raises:
+        DataError: no such split or row.
+    """
+    split = split or next((s for s in store.splits if store.length(s)), "")
+    if split not in store.splits:
+        raise DataError(f"{store.path} has no split '{split}'; {close_names(split, store.splits)}")
+    rows = store.length(split)
+    if not 0 <= number < rows:
+        raise DataError(f"{store.path}: split '{split}' has {rows:,} rows, 0 to {rows - 1}; there is no row {number}")
+    batch = store.read(split, np.array([number]))
+    tokens = {n: np.asarray(t.values)[0][np.asarray(t.mask)[0].astype(bool)] for n, t in batch.modalities.items()}
+    labels = {}
+    for name, label in store.schema.labels.items():
+        if not label.modality:
+            labels[name] = label_text(store.schema, name, store.labels(split, name)[number])
+    observers = {name: values[number] for name, values in store.observers(split).items()}
+    where = f"{Path(store.path).name}, {split} row {number}"
+    return Event(store.schema, tokens, np.asarray(batch.globals)[0], labels, observers, where)
+
+
+def label_text(schema: DetectorSchema, name: str, value: Any) -> str:
+    """A stored label as people read it."""
+    label = schema.labels[name]
+    if label.kind == "class":
+        return list(label.classes)[int(value)] if int(value) >= 0 else "unknown"
+    if label.kind == "multilabel":
+        return " + ".join(c for c, yes in zip(label.classes, np.atleast_1d(value)) if yes == 1) or "none"
+    return f"{float(value):.4g} {label.unit}".strip()
+
+
+def kinematics(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str, np.ndarray]:
+    """Coordinates of every token that can be had: those of the schema, and pt, eta, phi made from px, py, pz or E."""
+    found = {c: values[:, modality.index(f)].astype(np.float64) for c, f in modality.coordinates.items()}
+    with np.errstate(all="ignore"):
+        if {"px", "py"} <= found.keys():
+            found.setdefault("pt", np.hypot(found["px"], found["py"]))
+            found.setdefault("phi", np.arctan2(found["py"], found["px"]))
+            if "pz" in found:
+                found.setdefault("eta", np.arcsinh(found["pz"] / np.maximum(found["pt"], 1e-9)))
+        if {"energy", "eta"} <= found.keys() and "pt" not in found:
+            found["et"] = found["energy"] / np.cosh(found["eta"])
+    if "phi" in found:
+        found["phi"] = (found["phi"] + np.pi) % (2 * np.pi) - np.pi
+    return found
+
+
+def is_relative(modality: Modality) -> bool:
+    """Whether eta and phi are measured from a jet's axis."""
+    name = modality.coordinates.get("eta", "").lower()
+    return name.startswith(("deta", "d_eta", "delta", "eta_rel", "etarel", "eta_to_jet")) or name.endswith("rel")
+
+
+def charges(modality: Modality, values: Float[np.ndarray, "N F"]) -> np.ndarray | None:
+    """The charge of every token, if there is a feature of that name."""
+    name = next((f for f in modality.features if f.lower() in ("charge", "q")), None)
+    return None if name is None else values[:, modality.index(name)]
+
+
+def species(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str, np.ndarray]:
+    """Kind of particle -> which tokens are of it, from features `isPhoton`, `isMuon`, ... (charges taken together)."""
+    found: dict[str, np.ndarray] = {}
+    for name in modality.features:
+        if len(name) > 2 and name.startswith("is") and (name[2].isupper() or name[2] == "_"):
+            kind = name[2:].strip("_").removesuffix("Plus").removesuffix("Minus")
+            yes = values[:, modality.index(name)] == 1
+            found[kind] = found[kind] | yes if kind in found else yes
+    return found if len(found) > 1 else {}
+
+
+def run_event(observers: Mapping[str, Any]) -> str:
+    """`run 1, lumi 2, event 3` of the observers that are called so."""
+    names = {"run": ("run", "runnumber"), "lumi": ("luminosityblock", "lumi", "lumiblock", "ls")}
+    names |= {"event": ("event", "event_id", "event_no", "eventnumber", "evt")}
+    parts = []
+    for title, accepted in names.items():
+        value = next((v for n, v in observers.items() if n.lower() in accepted), None)
+        if isinstance(value, (int, float, np.integer, np.floating)) and np.isfinite(value):
+            parts.append(f"{title} {int(value)}")
+    return ", ".join(parts)
