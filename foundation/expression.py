@@ -6,16 +6,20 @@ The same text is evaluated over numpy or awkward columns at ingest and over jax 
 from __future__ import annotations
 
 import ast
+import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from foundation.errors import SchemaError, close_names
+from foundation.expression_functions import FUNCTIONS
 
 LONGEST = 2000  # characters; bounds what the parser can be made to do
-Evaluator = Callable[[Mapping[str, Any], Any], Any]
+DEEPEST = 150  # nested operations; keeps Python's stack out of sight
 
 CONSTANTS = {"pi": float(np.pi)}
 BINARY: dict[type[ast.operator], Callable[[Any, Any, Any], Any]] = {
@@ -25,7 +29,7 @@ BINARY: dict[type[ast.operator], Callable[[Any, Any, Any], Any]] = {
     ast.Div: lambda xp, a, b: a / b,
     ast.FloorDiv: lambda xp, a, b: a // b,
     ast.Mod: lambda xp, a, b: a % b,
-    ast.Pow: lambda xp, a, b: (float(a) if isinstance(a, int) else a) ** b,  # no unbounded integers from `9**9**9`
+    ast.Pow: lambda xp, a, b: _power(a, b),
     ast.BitAnd: lambda xp, a, b: a & b,
     ast.BitOr: lambda xp, a, b: a | b,
 }
@@ -39,55 +43,43 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-def _is_awkward(*values: Any) -> bool:
-    return any(type(value).__module__.startswith("awkward") for value in values)
+def _power(a: Any, b: Any) -> Any:
+    """a ** b; of integers as floats, so that `9**9**9` overflows instead of filling the memory."""
+    value = (float(a) if isinstance(a, int) else a) ** b
+    if isinstance(value, complex):
+        raise ValueError("a fractional power of a negative number")
+    return value
 
 
-def _where(xp: Any, condition: Any, yes: Any, no: Any) -> Any:
-    if _is_awkward(condition, yes, no):
-        import awkward as ak
+@dataclass
+class Shared:
+    """Values of sub-expressions that several expressions have in common, kept for one set of columns.
 
-        return ak.where(condition, yes, no)
-    return xp.where(condition, yes, no)
+    Attributes:
+        texts: which to keep, as written in the source.
+        values: text -> value.
+    """
 
-
-def _sum(xp: Any, tokens: Any) -> Any:
-    """Over tokens. Awkward: [B, var] -> [B], which broadcasts to tokens; arrays: [B, N] -> [B, 1], likewise."""
-    if _is_awkward(tokens):
-        import awkward as ak
-
-        return ak.sum(tokens, axis=1)
-    return xp.sum(tokens, axis=1, keepdims=True)
+    texts: frozenset[str]
+    values: dict[str, Any] = field(default_factory=dict)
 
 
-def _eta(xp: Any, px: Any, py: Any, pz: Any) -> Any:
-    return xp.arcsinh(pz / xp.hypot(px, py))
+@dataclass(frozen=True)
+class Scope:
+    """What an expression is evaluated over: the columns, numpy or jax.numpy, and what was computed before."""
+
+    columns: Mapping[str, Any]
+    xp: Any
+    shared: Shared | None
 
 
-def _delta_phi(xp: Any, first: Any, second: Any) -> Any:
-    """first - second wrapped to [-pi, pi)."""
-    return xp.remainder(first - second + np.pi, 2 * np.pi) - np.pi
+Evaluator = Callable[[Scope], Any]
 
 
-def _plain(name: str) -> Callable[..., Any]:
-    return lambda xp, *arguments: getattr(xp, name)(*arguments)
-
-
-# name -> (number of arguments, function of (xp, *arguments)); all built from ufuncs, so awkward dispatches
-FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    **{name: (1, _plain(name)) for name in ("log", "log1p", "exp", "sqrt", "abs", "sign")},
-    **{name: (1, _plain(name)) for name in ("sin", "cos", "sinh", "cosh", "tanh", "floor")},
-    **{name: (2, _plain(name)) for name in ("hypot", "arctan2", "minimum", "maximum")},
-    "asinh": (1, _plain("arcsinh")),
-    "atan2": (2, _plain("arctan2")),
-    "clip": (3, lambda xp, x, low, high: xp.minimum(xp.maximum(x, low), high)),
-    "where": (3, _where),
-    "sum": (1, _sum),
-    "pt": (2, _plain("hypot")),
-    "phi": (2, lambda xp, px, py: xp.arctan2(py, px)),
-    "eta": (3, _eta),
-    "delta_phi": (2, _delta_phi),
-}
+@functools.lru_cache(maxsize=4096)
+def parsed(text: str) -> Expression:
+    """`Expression(text)`, read once. Raises SchemaError as that does."""
+    return Expression(text)
 
 
 class Expression:
@@ -95,12 +87,17 @@ class Expression:
 
     Accepted: numbers, `pi`, column names (`Jet.PT` names the column so called; `column('any name')` the rest),
     `+ - * / // % **`, comparisons, `& | ~ and or not`, constant subscripts such as `nn_inputs[..., 3]` or `x[:, 0]`,
-    and the functions of `FUNCTIONS`. `sum(x)` runs over tokens; `pt(px, py)`, `eta(px, py, pz)`, `phi(px, py)` and
-    `delta_phi(a, b)` are the usual ones.
+    and the functions of `FUNCTIONS`. `sum(x)`, `max(x)`, `min(x)` and `count(x)` run over the tokens of an example and
+    `index(x)` numbers them; `pt(px, py)`, `eta(px, py, pz)`, `phi(px, py)`, `px(pt, phi)`, `py(pt, phi)`,
+    `pz(pt, eta)`, `energy(pt, eta, mass)`, `mass(pt, eta, energy)`, `delta_phi(a, b)` and
+    `delta_r(eta_a, phi_a, eta_b, phi_b)` are the usual ones. A subscript never selects examples, so it begins with
+    `:` or `...`.
 
     Attributes:
         text: as written.
         names: the columns it reads.
+        functions: the functions it calls.
+        parts: the text of every operation in it.
 
     Raises:
         SchemaError: anything else; says what, and at which character.
@@ -108,26 +105,31 @@ class Expression:
 
     def __init__(self, text: str):
         self.text = text
+        self.parts: list[str] = []
         self._found: set[str] = set()
+        self._called: set[str] = set()
+        self._depth = 0
+        self._source = text.strip()
         if len(text) > LONGEST:
             raise SchemaError(f"expression of {len(text)} characters; at most {LONGEST} are read")
         try:
             with warnings.catch_warnings(action="ignore"):  # `1and x` and the like are refused or harmless, never news
-                tree = ast.parse(text.strip(), mode="eval")
+                tree = ast.parse(self._source, mode="eval")
             self._evaluator = self._compile(tree.body)
         except SyntaxError as error:
             raise SchemaError(f"expression '{text}': {error.msg} at character {error.offset}") from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise SchemaError(f"expression '{text[:80]}': cannot be read ({error})") from error
         self.names: frozenset[str] = frozenset(self._found)
+        self.functions: frozenset[str] = frozenset(self._called)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
-    def evaluate(self, columns: Mapping[str, Any], functions: Any = np) -> Any:
-        """The value over `columns`: numpy, awkward or (with `functions=jax.numpy`) jax arrays that broadcast.
+    def evaluate(self, columns: Mapping[str, Any], functions: Any = np, shared: Shared | None = None) -> Any:
+        """The value over `columns`: numpy, jagged, awkward or (with `functions=jax.numpy`) jax arrays that broadcast.
 
-        Non-finite results (a logarithm of zero, say) are returned, not warned about: the caller counts them.
+        With `shared`, sub-expressions that it names are computed once and kept there. Non-finite results (a logarithm of zero, say) are returned, not warned about: the caller counts them.
 
         Raises:
             SchemaError: a column is missing, or the operation is not defined for the columns' types or shapes.
@@ -137,8 +139,8 @@ class Expression:
             raise SchemaError(f"expression '{self.text}': no column '{missing[0]}'; {close_names(missing[0], columns)}")
         try:
             with np.errstate(all="ignore"):
-                return self._evaluator(columns, functions)
-        except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+                return self._evaluator(Scope(columns, functions, shared))
+        except (TypeError, ValueError, IndexError, ArithmeticError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise SchemaError(f"expression '{self.text}' cannot be evaluated: {reason}") from error
 
@@ -146,20 +148,42 @@ class Expression:
         return SchemaError(f"expression '{self.text}': {what} at character {getattr(node, 'col_offset', 0) + 1}")
 
     def _compile(self, node: ast.expr) -> Evaluator:
+        """The evaluator of a node, which looks first among the values that other expressions left."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise self._refuse(node, f"nested deeper than {DEEPEST} operations")
+        evaluator = self._compile_node(node)
+        self._depth -= 1
+        if isinstance(node, (ast.Constant, ast.Name, ast.Attribute)):
+            return evaluator
+        text = ast.get_source_segment(self._source, node) or self._source
+        self.parts.append(text)
+
+        def evaluate(scope: Scope) -> Any:
+            shared = scope.shared
+            if shared is None or text not in shared.texts:
+                return evaluator(scope)
+            if text not in shared.values:
+                shared.values[text] = evaluator(scope)
+            return shared.values[text]
+
+        return evaluate
+
+    def _compile_node(self, node: ast.expr) -> Evaluator:
         match node:
             case ast.Constant(value=bool() | str() | bytes() | complex() | None):
                 raise self._refuse(node, f"only numbers are accepted, not {node.value!r},")
             case ast.Constant(value=int() | float() as number):
-                return lambda columns, xp: number
+                return lambda scope: number
             case ast.Name(id=name) if name in CONSTANTS:
-                return lambda columns, xp: CONSTANTS[name]
+                return lambda scope: CONSTANTS[name]
             case ast.Name() | ast.Attribute():
                 return self._column(self._dotted(node))
             case ast.UnaryOp():
                 return self._unary(node)
             case ast.BinOp(op=op) if type(op) in BINARY:
                 left, right, apply = self._compile(node.left), self._compile(node.right), BINARY[type(op)]
-                return lambda columns, xp: apply(xp, left(columns, xp), right(columns, xp))
+                return lambda scope: apply(scope.xp, left(scope), right(scope))
             case ast.BoolOp():
                 combine = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
                 return _fold(combine, [self._compile(value) for value in node.values])
@@ -175,7 +199,7 @@ class Expression:
 
     def _column(self, name: str) -> Evaluator:
         self._found.add(name)
-        return lambda columns, xp: columns[name]
+        return lambda scope: scope.columns[name]
 
     def _dotted(self, node: ast.expr) -> str:
         if isinstance(node, ast.Name):
@@ -187,11 +211,11 @@ class Expression:
     def _unary(self, node: ast.UnaryOp) -> Evaluator:
         operand = self._compile(node.operand)
         if isinstance(node.op, ast.USub):
-            return lambda columns, xp: -operand(columns, xp)
+            return lambda scope: -operand(scope)
         if isinstance(node.op, ast.UAdd):
             return operand
         # `~` is logical too: on a flag stored as an integer the bitwise one would be true everywhere
-        return lambda columns, xp: xp.logical_not(operand(columns, xp))
+        return lambda scope: scope.xp.logical_not(operand(scope))
 
     def _compare(self, node: ast.Compare) -> Evaluator:
         parts = [node.left, *node.comparators]
@@ -205,7 +229,11 @@ class Expression:
 
     def _subscript(self, node: ast.Subscript) -> Evaluator:
         value, where = self._compile(node.value), self._index(node.slice)
-        return lambda columns, xp: value(columns, xp)[where]
+        index = where if isinstance(where, tuple) else (where,)
+        if not (index[0] is Ellipsis or index[0] == slice(None)) or index.count(Ellipsis) > 1:
+            raise self._refuse(node, "the first axis is the example: begin the subscript with `:` or `...`")
+        axes = len(index) - (index[0] == slice(None) and Ellipsis in index)  # a leading `...` is at least the examples
+        return lambda scope: _subscripted(value(scope), where, axes)
 
     def _index(self, node: ast.expr | None) -> Any:
         match node:
@@ -230,22 +258,36 @@ class Expression:
             return self._column(str(node.args[0].value))
         if name not in FUNCTIONS:
             raise self._refuse(node, f"no function '{name}' ({close_names(name, FUNCTIONS)})")
+        self._called.add(name)
         count, function = FUNCTIONS[name]
         if node.keywords or len(node.args) != count:
             raise self._refuse(node, f"{name} takes {count} positional argument(s)")
         arguments = [self._compile(argument) for argument in node.args]
-        return lambda columns, xp: function(xp, *(argument(columns, xp) for argument in arguments))
+        return lambda scope: function(scope.xp, *(argument(scope) for argument in arguments))
 
 
 def _comparison(test: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
-    return lambda columns, xp: test(left(columns, xp), right(columns, xp))
+    return lambda scope: test(left(scope), right(scope))
 
 
 def _fold(function: str, parts: list[Evaluator]) -> Evaluator:
-    def evaluate(columns: Mapping[str, Any], xp: Any) -> Any:
-        result = parts[0](columns, xp)
+    def evaluate(scope: Scope) -> Any:
+        result = parts[0](scope)
         for part in parts[1:]:
-            result = getattr(xp, function)(result, part(columns, xp))
+            result = getattr(scope.xp, function)(result, part(scope))
         return result
 
     return evaluate
+
+
+def _subscripted(value: Any, where: Any, axes: int) -> Any:
+    """`value[where]`. Raises IndexError if the subscript would reach the first axis, whose entries are the examples."""
+    if getattr(value, "ndim", 0) < axes:
+        raise IndexError(f"the subscript needs {axes} axes and there are {getattr(value, 'ndim', 0)}")
+    return value[where]
+
+
+def common_parts(texts: Iterable[str]) -> frozenset[str]:
+    """The operations that occur more than once in these expressions, for `Shared`."""
+    counts = Counter(part for text in texts for part in parsed(text).parts)
+    return frozenset(part for part, count in counts.items() if count > 1)

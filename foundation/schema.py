@@ -9,155 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from foundation.command import load_config, to_dict, to_yaml
 from foundation.errors import SchemaError, close_names
 from foundation.expression import Expression
 from foundation.io.layout import Layout
+from foundation.schema_parts import (
+    COORDINATES,
+    PSEUDO_COLUMNS,
+    Feature,
+    Grid,
+    Hardware,
+    Label,
+    Modality,
+    Split,
+    Transform,
+)
 
-COORDINATES = ("pt", "eta", "phi", "energy", "mass", "px", "py", "pz", "x", "y", "z", "time")
-PSEUDO_COLUMNS = ("file_path", "file_entry")  # supplied by ingest for every row, never by a reader
-Transform = Literal["identity", "log", "log1p", "asinh"]
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """How a quantity travels in the trigger: an integer of `bits` bits, worth `lsb` units each.
-
-    Attributes:
-        lsb: physical value of one count, in the feature's unit.
-        bits: width in bits, the sign bit included.
-        signed: two's complement if true.
-    """
-
-    lsb: float = 1.0
-    bits: int = 16
-    signed: bool = True
-
-    @property
-    def low(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One number of a token (or of the example).
-
-    Attributes:
-        expression: over the file's columns, e.g. `hypot(part_px, part_py)`; a whitelist of functions, never Python.
-        unit: GeV, rad, mm, ns, or empty for a pure number.
-        transform: applied on the device before the network; the store holds raw physical values.
-        standardize: subtract the mean and divide by the deviation (of the transformed value, over the training split).
-        recompute: expression over this modality's features and the globals that gives the value again after an
-            augmentation changed what it depends on, e.g. `log(pt)`. Empty: the value does not depend on others.
-        range: [lowest, highest] physically possible value, in `unit`; values outside are a named problem at ingest.
-            Empty: the default range of its coordinate if it is one, else anything goes.
-        hardware: the trigger's integer type, or null where the trigger never sees the quantity.
-    """
-
-    expression: str = ""
-    unit: str = ""
-    transform: Transform = "identity"
-    standardize: bool = True
-    recompute: str = ""
-    range: list[float] = field(default_factory=list)
-    hardware: Hardware | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """An image: tokens are placed on fixed cells, all of which are stored, row by row.
-
-    The modality then has H * W tokens in every example, `values.reshape(B, H, W, F)`; cells where nothing was are 0, two
-    tokens in one cell add up (and are counted), and a token outside the grid is a named problem.
-
-    Attributes:
-        shape: [H, W].
-        row: expression over file columns that gives each token's row, 0 to H - 1; a fraction is rounded down.
-        column: likewise, 0 to W - 1.
-    """
-
-    shape: list[int] = field(default_factory=list)
-    row: str = ""
-    column: str = ""
-
-
-@dataclass(frozen=True)
-class Modality:
-    """One kind of token: a variable-length list per example.
-
-    Attributes:
-        features: ordered; name -> Feature.
-        coordinates: which features are pt, eta, phi, energy, mass, px, py, pz, x, y, z, time (any subset), for
-            augmentations and pair features. eta and phi may be relative to a jet axis.
-        select: boolean expression over file columns; tokens where it is false are removed (and counted).
-        order: expression over file columns; tokens are put in descending order of it (equal ones in file order) before
-            `max_tokens` cuts. Empty: file order.
-        max_tokens: keep the first so many tokens; the number removed is counted at ingest.
-        grid: places the tokens on a fixed grid, or null for a variable-length list.
-        optional: the columns may be missing in some files; examples from there have no token of this modality.
-    """
-
-    features: dict[str, Feature] = field(default_factory=dict)
-    coordinates: dict[str, str] = field(default_factory=dict)
-    select: str = ""
-    order: str = ""
-    max_tokens: int = 128
-    grid: Grid | None = None
-    optional: bool = False
-
-    def index(self, name: str) -> int:
-        """Position of a feature on the last axis."""
-        return list(self.features).index(name)
-
-    def coordinate_index(self, coordinate: str) -> int | None:
-        """Position of the feature that is the coordinate (of `COORDINATES`); None if the modality has none."""
-        return self.index(self.coordinates[coordinate]) if coordinate in self.coordinates else None
-
-
-@dataclass(frozen=True)
-class Label:
-    """A target, of the example or of each token of one modality.
-
-    Attributes:
-        kind: what is stored.
-            `class`: int32, the position among `classes`, -1 where unknown.
-            `multilabel`: int32 [C], 1 where the class applies, 0 where not, -1 where unknown.
-            `regression`: float32, NaN where unknown.
-            `group` (of tokens): int32, tokens of equal number belong together; 1, 2, ... by first appearance in the
-            example, 0 for none. The expression gives any integer identity (a particle's number), 0 or below for none.
-        expression: for `class`, an integer column matched against the values of `classes`, or a string column matched
-            against them as glob patterns (`file_path` is one); for `regression` and `group`, the value.
-        classes: class name -> integer value or glob pattern of `expression`; or, without one, -> expression of a
-            one-hot (`class`) or yes-or-no (`multilabel`) column.
-        modality: label each token of this modality. Empty: the example.
-        unit: of a regression target.
-    """
-
-    kind: Literal["class", "multilabel", "regression", "group"] = "class"
-    expression: str = ""
-    classes: dict[str, int | str] = field(default_factory=dict)
-    modality: str = ""
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Split:
-    """How examples are divided: by a hash of `key`, so that rows of equal key never straddle two splits.
-
-    Attributes:
-        key: expression over file columns (an event number, say), or several that count together; a list per example
-            is hashed whole. Empty: the content of the row itself.
-        fractions: split name -> fraction; they sum to 1.
-    """
-
-    key: str | list[str] = ""
-    fractions: dict[str, float] = field(default_factory=lambda: {"train": 0.7, "val": 0.1, "test": 0.2})
+__all__ = [
+    "COORDINATES",
+    "PSEUDO_COLUMNS",
+    "DetectorSchema",
+    "Feature",
+    "Grid",
+    "Hardware",
+    "Label",
+    "Layout",
+    "Modality",
+    "Split",
+    "Transform",
+]
 
 
 @dataclass(frozen=True)
@@ -212,18 +93,18 @@ class DetectorSchema:
 
     def columns(self) -> list[str]:
         """Every file column that some expression names, sorted; without the pseudo columns."""
-        return _names(self._expressions().values())
+        return _names(self.expressions().values())
+
+    def modality_columns(self, name: str) -> list[str]:
+        """The file columns that one modality and the labels of its tokens use, sorted."""
+        labels = {n for n, label in self.labels.items() if label.modality == name}
+        return _names(text for where, text in self.expressions().items() if _belongs(where, {name}, labels))
 
     def required_columns(self) -> list[str]:
         """`columns` without those that only optional modalities (and labels of their tokens) use."""
         optional = {name for name, modality in self.modalities.items() if modality.optional}
         labels = {name for name, label in self.labels.items() if label.modality in optional}
-        return _names(
-            text
-            for where, text in self._expressions().items()
-            if not (where.startswith("modalities.") and where.split(".")[1] in optional)
-            and not (where.startswith("labels.") and where.split(".")[1] in labels)
-        )
+        return _names(text for where, text in self.expressions().items() if not _belongs(where, optional, labels))
 
     def class_names(self, label: str) -> list[str]:
         """Names of the classes of a label, in the order of their stored integers 0, 1, 2, ...
@@ -242,7 +123,7 @@ class DetectorSchema:
         if not self.modalities:
             raise SchemaError(f"schema '{self.name}' names no modality")
         self._check_names()
-        for where, text in self._expressions().items():
+        for where, text in self.expressions().items():
             _parse(where, text)
         for name, modality in self.modalities.items():
             _check_modality(name, modality, set(self.globals))
@@ -269,7 +150,7 @@ class DetectorSchema:
                     f"{where}: '{bad[0]}' is no name; use letters, digits and _, not beginning with a digit"
                 )
 
-    def _expressions(self) -> dict[str, str]:
+    def expressions(self) -> dict[str, str]:
         """Where -> expression over file columns, for every expression that is not empty."""
         found = {f"globals.{n}": f.expression for n, f in self.globals.items()}
         for name, modality in self.modalities.items():
@@ -289,6 +170,12 @@ class DetectorSchema:
 
 def _names(expressions: Iterable[str]) -> list[str]:
     return sorted({name for text in expressions for name in Expression(text).names}.difference(PSEUDO_COLUMNS))
+
+
+def _belongs(where: str, modalities: set[str], labels: set[str]) -> bool:
+    """Whether the expression at `where` is of one of these modalities or labels."""
+    group, name = [*where.split("."), ""][:2]
+    return (group == "modalities" and name in modalities) or (group == "labels" and name in labels)
 
 
 def _parse(where: str, text: str) -> Expression:

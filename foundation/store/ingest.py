@@ -24,7 +24,7 @@ from foundation.io import Reader, open_reader
 from foundation.progress import Bar, console, progress
 from foundation.runs import Run, check_room, make_room
 from foundation.schema import DetectorSchema
-from foundation.store.examples import Examples, Findings, examples, per_row
+from foundation.store.examples import Examples, Findings, Policies, Problem, examples, per_row
 from foundation.store.store import FORMAT, MANIFEST, VERSION
 from foundation.store.writer import SplitWriter
 
@@ -74,9 +74,12 @@ class Accounting:
         }
 
     def note(self, findings: Findings) -> None:
-        self.nonfinite_values.update(findings.nonfinite)
-        for label, values in findings.unknown.items():
-            self.unknown_values.setdefault(label, Counter()).update(values)
+        if "nonfinite" in findings.problems:
+            self.nonfinite_values.update(findings.problems["nonfinite"].counts)
+        unknown = findings.problems["unknown_label"].counts if "unknown_label" in findings.problems else {}
+        for where, count in unknown.items():
+            label, value = where.removeprefix("labels.").split(" = ", 1)
+            self.unknown_values.setdefault(label, Counter())[value] += count
         for modality, counts in findings.tokens.items():
             self.tokens.setdefault(modality, Counter()).update(counts)
 
@@ -232,17 +235,19 @@ def _evaluate(chunk: ak.Array, start: int, schema: DetectorSchema, cfg: IngestCo
         keep = per_row("select", cfg.select, columns, len(chunk)).astype(bool)
         chunk, entries = chunk[keep], entries[keep]
         total.cut += int((~keep).sum())
-    found, findings = examples(schema, {name: chunk[name] for name in chunk.fields}, len(chunk))
-    if findings.nonfinite and cfg.nonfinite == "error":
-        _refuse_nonfinite(findings, entries)
-    if findings.unknown and cfg.unknown_label == "error":
-        _refuse_unknown(findings, entries, schema)
+    policies = Policies(nonfinite=cfg.nonfinite, unknown_label=cfg.unknown_label)
+    found, findings = examples(schema, {name: chunk[name] for name in chunk.fields}, len(chunk), policies)
+    for reason, problem in findings.problems.items():
+        if getattr(policies, reason) == "error":
+            _refuse(reason, problem, entries)
     total.note(findings)
-    unknown = findings.unknown_rows & (cfg.unknown_label == "quarantine")
-    keep = ~(findings.nonfinite_rows | unknown)
+    removed = findings.removed(policies)
+    keep = np.ones(len(chunk), bool)
+    for rows in removed.values():
+        keep &= ~rows
     kept = found.take(keep)
-    total.nonfinite += int(findings.nonfinite_rows.sum())
-    total.unknown_label += int((unknown & ~findings.nonfinite_rows).sum())
+    total.nonfinite += int(removed.get("nonfinite", ~keep[:0]).sum())
+    total.unknown_label += int(removed.get("unknown_label", ~keep[:0]).sum())
     total.written += kept.rows
     for name, tokens in kept.modalities.items():
         total.tokens[name]["quarantined"] += len(found.modalities[name].values) - len(tokens.values)
@@ -250,22 +255,11 @@ def _evaluate(chunk: ak.Array, start: int, schema: DetectorSchema, cfg: IngestCo
     return kept
 
 
-def _refuse_nonfinite(findings: Findings, entries: np.ndarray) -> None:
-    counts = ", ".join(f"{where} ({count})" for where, count in findings.nonfinite.items())
-    rows = np.flatnonzero(findings.nonfinite_rows)
+def _refuse(reason: str, problem: Problem, entries: np.ndarray) -> None:
+    counts = ", ".join(f"{where} ({count})" for where, count in problem.counts.items())
+    rows = np.flatnonzero(problem.rows)
     raise DataError(
-        f"NaN, infinite or too large values in {counts}; {len(rows)} rows, entry {entries[rows[0]]} first. "
-        "Correct the expression, remove the rows with --cfg.select, or set them aside with --cfg.nonfinite quarantine"
-    )
-
-
-def _refuse_unknown(findings: Findings, entries: np.ndarray, schema: DetectorSchema) -> None:
-    label, values = next(iter(findings.unknown.items()))
-    counts = ", ".join(f"{value} ({count} rows)" for value, count in values.items())
-    first = entries[np.flatnonzero(findings.unknown_rows)[0]]
-    raise DataError(
-        f"label '{label}' has values that are none of its classes {schema.labels[label].classes}: {counts}; "
-        f"entry {first} first. Add the class to the schema, or choose --cfg.unknown_label quarantine or unlabelled"
+        f"{reason.replace('_', ' ')}: {counts}; {len(rows)} rows, entry {entries[rows[0]]} first: {problem.advice}"
     )
 
 
