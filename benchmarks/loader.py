@@ -1,73 +1,147 @@
-"""Jets per second through ingest and loader, at about 40 constituents x 17 features. Prints one JSON line.
+"""Jets per second from a store into batches, against one record per jet and against uproot with padding.
 
-python benchmarks/loader.py            (CPU seconds are of the thread that works, so a busy machine matters little)
+    python benchmarks/loader.py [--quick]
+
+All three sides deliver the same jets (JetClass-like: about 40 constituents, up to 128, of 17 features) as padded
+float32 batches with masks and labels, with two threads, in one process, one after another in every round.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import resource
+import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
+import grain
+import jax
+import jetclass_like
 import numpy as np
 import uproot
+from harness import publish
 
 from foundation.loader import Loader
-from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.store.ingest import ingest
 
-FEATURES = 17
-SCHEMA = {
-    "name": "benchmark",
-    "modalities": {"p": {"features": {f"f{i}": {"expression": "x" if i % 2 else "y"} for i in range(FEATURES)}}},
+TOKENS, BUCKETS, ROUNDS = 32768, 7, 3
+GOALS = {
+    "jets_per_s": ">= 1,000,000",
+    "ratio_to_per_jet_records": ">= 40",
+    "ratio_to_uproot_padded": ">= 8",
+    "useful_tokens": ">= 0.85",
+    "label_variance": "0.9 to 1.1 of a multinomial",
+    "seek_seconds": "<= 1",
+    "peak_rss_gb": "<= 2",
 }
 
 
-def write(path: Path, jets: int) -> None:
-    rng = np.random.default_rng(0)
-    with uproot.recreate(path) as file:
-        file.mktree("t", {"x": "var * float32", "y": "var * float32"})
-        counts = np.clip(rng.poisson(40, jets), 1, 128)
-        columns = {name: rng.normal(size=int(counts.sum())).astype(np.float32) for name in "xy"}
-        file["t"].extend({name: ak.unflatten(values, counts) for name, values in columns.items()})
+class JetRecords:
+    """One grain record per jet, straight from the same memory map: what a loader per example starts from."""
+
+    def __init__(self, store: Store):
+        folder = store.path / "train" / "000000"
+        self.values = np.load(folder / "tokens.particles.values.npy", mmap_mode="r").view(np.ndarray)
+        self.offsets = np.load(folder / "tokens.particles.offsets.npy")
+        self.labels = np.load(folder / "label.jet_class.npy")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, np.ndarray]:
+        start, stop = self.offsets[row], self.offsets[row + 1]
+        values = np.zeros((jetclass_like.MOST, jetclass_like.FEATURES), np.float32)
+        values[: stop - start] = self.values[start:stop]
+        return {"values": values, "mask": np.arange(jetclass_like.MOST) < stop - start, "label": self.labels[row]}
 
 
-def loading(store: Store, batch_tokens: int, prefetch: bool, batches: int = 100) -> tuple[float, float]:
-    """Jets per second of wall time and of the calling thread's CPU time."""
-    loader = Loader(store, "train", batch_tokens=batch_tokens, seed=0)
-    next(loader)  # imports grain, maps the shards
-    wall, cpu = time.perf_counter(), time.thread_time()
-    jets = sum((next(loader) if prefetch else loader.batch_at(step)).size for step in range(batches))
-    return jets / (time.perf_counter() - wall), jets / (time.thread_time() - cpu)
+def per_jet(store: Store, seconds: float) -> float:
+    data: Any = grain.MapDataset.source(JetRecords(store)).shuffle(seed=0).repeat().batch(256)  # type: ignore[arg-type]
+    batches = iter(data.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+    return rate(lambda: len(next(batches)["label"]), seconds)
+
+
+def padded(path: Path) -> float:
+    """Jets per second of uproot with padding to 128, all of the file once, decompressing with two threads."""
+    start, jets = time.perf_counter(), 0
+    tree = f"{path}:tree"
+    columns = [*jetclass_like.COLUMNS, *jetclass_like.CLASSES]
+    options = {"decompression_executor": uproot.ThreadPoolExecutor(2), "step_size": 10_000}
+    for chunk in uproot.iterate(tree, columns, library="ak", **options):
+        mask = np.arange(jetclass_like.MOST) < ak.to_numpy(ak.num(chunk[jetclass_like.COLUMNS[0]]))[:, None]
+        dense = [ak.fill_none(ak.pad_none(chunk[c], jetclass_like.MOST, clip=True), 0) for c in jetclass_like.COLUMNS]
+        values = np.stack([ak.to_numpy(each) for each in dense], axis=-1)
+        label = np.stack([ak.to_numpy(chunk[c]) for c in jetclass_like.CLASSES], axis=-1).argmax(axis=-1)
+        assert values.shape == (*mask.shape, jetclass_like.FEATURES)
+        jets += len(label)
+    return jets / (time.perf_counter() - start)
+
+
+def rate(deliver: Callable[[], int], seconds: float) -> float:
+    """Jets per second over about `seconds`, after the first batch (which imports and maps)."""
+    deliver()
+    start, jets = time.perf_counter(), 0
+    while (now := time.perf_counter()) < start + seconds:
+        jets += deliver()
+    return jets / (now - start)
+
+
+def ours(loader: Loader, seconds: float) -> float:
+    return rate(lambda: int((next(loader).index >= 0).sum()), seconds)
+
+
+def on_device(loader: Loader, seconds: float) -> float:
+    """As `ours`, each batch put on the device and waited for."""
+    return rate(lambda: int((jax.block_until_ready(jax.device_put(next(loader))).index >= 0).sum()), seconds)
+
+
+def label_variance(store: Store, batch_size: int = 256) -> float:
+    """Variance of the class counts of a batch over that of independent draws, one length bucket."""
+    loader = Loader(store, "train", seed=0, buckets=1, batch_size=batch_size)
+    labels = store.labels("train", "jet_class")
+    rows: Iterator[np.ndarray] = (loader.plan.batch(step).rows for step in range(loader.batches_per_epoch - 1))
+    counts = np.array([np.bincount(labels[each], minlength=len(jetclass_like.CLASSES)) for each in rows])
+    share = np.bincount(labels, minlength=len(jetclass_like.CLASSES)) / len(labels)
+    expected = batch_size * share
+    return float((((counts - expected) ** 2).mean(axis=0) / (expected * (1 - share))).mean())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--jets", type=int, default=100_000)
-    parser.add_argument("--batch-tokens", type=int, default=16384)
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer jets and shorter rounds")
+    quick = parser.parse_args().quick
+    jets, seconds = (40_000, 1.5) if quick else (400_000, 8.0)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "jets.root"
-        write(path, arguments.jets)
+        path = jetclass_like.write(Path(folder) / "jets.root", jets)
+        store = Store.open(ingest([path], schema=jetclass_like.schema(), out=Path(folder) / "store"))
+        loader = Loader(store, "train", seed=0, batch_tokens=TOKENS, buckets=BUCKETS)
+        rounds = []
+        for _ in range(ROUNDS):
+            rounds.append((ours(loader, seconds), on_device(loader, seconds), per_jet(store, seconds), padded(path)))
         start = time.perf_counter()
-        store = Store.open(ingest([path], schema=DetectorSchema.load(SCHEMA), out=Path(folder) / "store"))
-        seconds = time.perf_counter() - start
-        wall, cpu = loading(store, arguments.batch_tokens, prefetch=False)
-        ahead, _ = loading(store, arguments.batch_tokens, prefetch=True)
-        figures = {
-            "benchmark": "loader",
-            "features": FEATURES,
-            "ingest_jets_per_s": round(arguments.jets / seconds),
-            "load_jets_per_s": round(wall),
-            "load_jets_per_cpu_s": round(cpu),
-            "prefetched_jets_per_s": round(ahead),
-            "padding": round(float(Loader(store, "train", batch_tokens=arguments.batch_tokens, seed=0).padding), 3),
+        loader.restore({"step": 1_000_000})
+        next(loader)
+        seek = time.perf_counter() - start
+        host, device, single, root = (np.array(column) for column in zip(*rounds))
+        figures: dict[str, float | int | None] = {
+            "jets_per_s": round(statistics.median(host)),
+            "jets_per_s_on_device": round(statistics.median(device)),
+            "per_jet_records_per_s": round(statistics.median(single)),
+            "uproot_padded_per_s": round(statistics.median(root)),
+            "ratio_to_per_jet_records": round(float(np.median(host / single)), 1),
+            "ratio_to_uproot_padded": round(float(np.median(host / root)), 1),
+            "useful_tokens": round(1 - loader.padding, 4),
+            "label_variance": round(label_variance(store), 3),
+            "seek_seconds": round(seek, 3),
+            "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+            "jets": jets,
         }
-        print(json.dumps(figures))
+    publish("loader", figures, GOALS)
 
 
 if __name__ == "__main__":

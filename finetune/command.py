@@ -74,7 +74,7 @@ def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger
         encoder = load_encoder(origin.path)
         check_same_inputs(encoder.schema, data.schema)
     counts = {}
-    label = cfg.task.label or next((n for n, s in data.schema.labels.items() if s.kind == "class"), "none")
+    label = cfg.task.label or next(iter(data.schema.class_labels), "none")
     if label != "none":
         names = data.schema.class_names(label)
         counts = dict(zip(names, np.bincount(data.labels("train", label) + 1, minlength=len(names) + 1)[1:]))

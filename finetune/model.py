@@ -101,7 +101,7 @@ class Task:
             if name not in schema.labels or schema.labels[name].kind != "regression":
                 known = [n for n, label in schema.labels.items() if label.kind == "regression"]
                 raise SchemaError(f"task.regression: no regression label '{name}'; {close_names(name, known)}")
-        label = config.label or next((n for n, spec in schema.labels.items() if spec.kind == "class"), "none")
+        label = config.label or next(iter(schema.class_labels), "none")
         if label == "none":
             if not config.regression:
                 raise ConfigError(f"nothing to learn: schema '{schema.name}' has no class label; name task.regression")

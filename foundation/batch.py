@@ -34,9 +34,11 @@ class TokenBatch:
     Attributes:
         modalities: name -> Tokens, in schema order.
         globals: example-level features.
-        labels: name -> class integers (int32, -1 unknown) or regression targets (float32, NaN unknown).
+        labels: name -> [B] class integers (int32, -1 unknown) or regression targets (float32, NaN unknown), [B, C] of a
+            multi-label (int32), [B, N] of a label of each token of a modality (-1 or NaN where the mask is false).
         weights: example weights; 0 for rows that only fill up the batch.
-        index: row within the store's split; -1 for rows that only fill up the batch.
+        index: row within the store's split (of mixed sources: their splits one after another); -1 for rows that only
+            fill up the batch.
     """
 
     modalities: dict[str, Tokens]

@@ -59,8 +59,8 @@ def uniform(words: UInt64[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def permutation(count: int, *key: Any) -> Int[np.ndarray, " count"]:
-    """A permutation of 0..count-1 that is a function of the key alone; the words are all different, so any sort will do."""
-    return np.argsort(mix(np.arange(count, dtype=np.uint64) ^ word(*key)))
+    """A permutation of 0..count-1 that is a function of the key alone."""
+    return np.argsort(mix(np.arange(count, dtype=np.uint64) ^ word(*key)))  # all different: any sort will do
 
 
 def shuffled(places: Int[np.ndarray, " n"], count: int, *key: Any) -> Int[np.ndarray, " n"]:

@@ -106,6 +106,11 @@ class DetectorSchema:
         labels = {name for name, label in self.labels.items() if label.modality in optional}
         return _names(text for where, text in self.expressions().items() if not _belongs(where, optional, labels))
 
+    @property
+    def class_labels(self) -> list[str]:
+        """Names of the labels that give the example a class."""
+        return [name for name, label in self.labels.items() if label.kind == "class" and not label.modality]
+
     def class_names(self, label: str) -> list[str]:
         """Names of the classes of a label, in the order of their stored integers 0, 1, 2, ...
 

@@ -77,8 +77,8 @@ class Feature:
 class Grid:
     """An image: tokens are placed on fixed cells, all of which are stored, row by row.
 
-    The modality then has H * W tokens in every example, `values.reshape(B, H, W, F)`; cells where nothing was are 0, two
-    tokens in one cell add up (and are counted), and a token outside the grid is a named problem.
+    The modality then has H * W tokens in every example, `values.reshape(B, H, W, F)`; cells where nothing was are 0,
+    two tokens in one cell add up (and are counted), and a token outside the grid is a named problem.
 
     Attributes:
         shape: [H, W].
@@ -114,6 +114,11 @@ class Modality:
     max_tokens: int = 128
     grid: Grid | None = None
     optional: bool = False
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that an example can have at most: `max_tokens`, or the cells of the grid."""
+        return self.max_tokens if self.grid is None else self.grid.shape[0] * self.grid.shape[1]
 
     def index(self, name: str) -> int:
         """Position of a feature on the last axis."""

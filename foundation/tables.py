@@ -1,4 +1,4 @@
-"""Row tables for analysts: the same columns as Parquet and as a ROOT tree, in the input's row order."""
+"""Row tables for analysts: the same columns as Parquet and as a ROOT tree, in the store's row order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ def write_table(folder: Path, stem: str, columns: Mapping[str, Shaped[np.ndarray
 
 
 def row_columns(store: Store, split: str) -> dict[str, Shaped[np.ndarray, " n"]]:
-    """What ties a row to its origin: its number in the split, the observers (run, event, ...) and the true labels."""
+    """What ties a row to its origin, and its true labels.
+
+    Returns:
+        `row` in the split; `source_file` (its number in the store's sources.json) and `source_entry`, the entry there;
+        the observers (run, event, ...); `label_NAME` of each label of the example.
+    """
+    source = store.source(split)
     found: dict[str, np.ndarray] = {"row": np.arange(store.length(split), dtype=np.int64)}
-    found |= store.observers(split)
-    return found | {f"label_{name}": store.labels(split, name) for name in store.schema.labels}
+    found |= {"source_file": source[:, 0], "source_entry": source[:, 1], **store.observers(split)}
+    labels = [name for name, label in store.schema.labels.items() if not label.modality]
+    return found | {f"label_{name}": store.labels(split, name) for name in labels}

@@ -55,7 +55,7 @@ class _Probe:
     """Accuracy of a ridge classifier on the frozen embedding: fitted on some of train, measured on some of val."""
 
     def __init__(self, data: Store, cfg: PretrainConfig):
-        classes = [name for name, label in data.schema.labels.items() if label.kind == "class"]
+        classes = data.schema.class_labels
         self.data, self.latest = data, dict[str, float]()
         self.label = cfg.probe.label or (classes[0] if classes and cfg.probe.rows else "")
         if self.label:

@@ -84,7 +84,7 @@ class MaskedModel(nnx.Module):
         self.names = tuple(schema.modalities)
         self.query = nnx.Dict({n: nnx.Param(small(rngs.params(), (width,))) for n in self.names})
         self.rank = nnx.Dict(
-            {n: nnx.Param(small(rngs.params(), (m.max_tokens, width))) for n, m in schema.modalities.items()}
+            {n: nnx.Param(small(rngs.params(), (m.capacity, width))) for n, m in schema.modalities.items()}
         )
         self.blocks = nnx.List(
             [

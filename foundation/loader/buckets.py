@@ -33,6 +33,7 @@ class Shape:
 def choose(
     rows: Float[np.ndarray, " C"],
     longest: Int[np.ndarray, "C M"],
+    capacity: Int[np.ndarray, " M"],
     *,
     most: int,
     batch_tokens: int,
@@ -47,16 +48,17 @@ def choose(
     Args:
         rows: in each cell; cells of none are left out.
         longest: tokens of the longest row of each cell, by modality.
+        capacity: tokens that a row can have at most, by modality: padded lengths stop there.
         batch_tokens: padded tokens per global batch, all modalities together, at most (but at least one size step).
         batch_size: rows per global batch, instead of the budget.
         multiple: what batch sizes must be divisible by.
     """
     used = np.flatnonzero(rows > 0)
-    order = used[np.lexsort((used, padded(longest[used]).sum(axis=1)))]
+    order = used[np.lexsort((used, padded(longest[used], capacity).sum(axis=1)))]
     for groups in range(most, 0, -1):
         found = []
-        for cells in partition(rows[order], longest[order], groups):
-            lengths = tuple(padded(longest[order[cells]].max(axis=0)).tolist())
+        for cells in partition(rows[order], longest[order], capacity, groups):
+            lengths = tuple(padded(longest[order[cells]].max(axis=0), capacity).tolist())
             size = batch_size or max(batch_tokens // sum(lengths) // multiple, 1) * multiple
             found.append(Shape(lengths, size, np.sort(order[cells])))
         if all(rows[shape.cells].sum() >= shape.size for shape in found):
@@ -64,12 +66,14 @@ def choose(
     return found
 
 
-def padded(lengths: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """The next multiple of the step, at least one."""
-    return np.maximum(-(-lengths // LENGTH_STEP), 1) * LENGTH_STEP
+def padded(lengths: Int[np.ndarray, "... M"], capacity: Int[np.ndarray, " M"]) -> Int[np.ndarray, "... M"]:
+    """The next multiple of the step, at least one, as far as there can be tokens."""
+    return np.minimum(np.maximum(-(-lengths // LENGTH_STEP), 1) * LENGTH_STEP, capacity)
 
 
-def partition(rows: Float[np.ndarray, " C"], longest: Int[np.ndarray, "C M"], groups: int) -> list[Sequence[int]]:
+def partition(
+    rows: Float[np.ndarray, " C"], longest: Int[np.ndarray, "C M"], capacity: Int[np.ndarray, " M"], groups: int
+) -> list[Sequence[int]]:
     """Consecutive cells in at most `groups` groups, with the fewest padded tokens.
 
     Exact, by dynamic programming: `best[j]` is the least number of padded tokens of the first j cells.
@@ -77,7 +81,7 @@ def partition(rows: Float[np.ndarray, " C"], longest: Int[np.ndarray, "C M"], gr
     count = len(rows)
     cost = np.full((count + 1, count + 1), np.inf)
     for start in range(count):
-        tallest = padded(np.maximum.accumulate(longest[start:], axis=0)).sum(axis=1)
+        tallest = padded(np.maximum.accumulate(longest[start:], axis=0), capacity).sum(axis=1)
         cost[start, start + 1 :] = tallest * np.cumsum(rows[start:])
     best = cost[0].copy()
     cuts = [[0, j] for j in range(count + 1)]

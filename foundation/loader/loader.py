@@ -208,24 +208,18 @@ def _check_sources(sources: list[Source]) -> None:
 
 def _difference(one: DetectorSchema, other: DetectorSchema) -> str:
     """What of two schemas' examples differs, or an empty string."""
-    for name in {**one.modalities, **other.modalities}:
-        features = [list(s.modalities[name].features) if name in s.modalities else "absent" for s in (one, other)]
-        if features[0] != features[1]:
-            return f"modality '{name}' is {features[0]} in one and {features[1]} in the other"
-    if list(one.modalities) != list(other.modalities):
-        return f"the modalities' order is {list(one.modalities)} in one and {list(other.modalities)} in the other"
-    if list(one.globals) != list(other.globals):
-        return f"the globals are {list(one.globals)} in one and {list(other.globals)} in the other"
-    for name in {**one.labels, **other.labels}:
-        kinds = [
-            (s.labels[name].kind, list(s.labels[name].classes), s.labels[name].modality)
-            if name in s.labels
-            else "absent"
-            for s in (one, other)
-        ]
-        if kinds[0] != kinds[1]:
-            return f"label '{name}' is {kinds[0]} in one and {kinds[1]} in the other"
-    return ""
+    first, second = _described(one), _described(other)
+    for what in {**first, **second}:
+        if first.get(what) != second.get(what):
+            return f"{what} is {first.get(what, 'absent')} in one and {second.get(what, 'absent')} in the other"
+    return "" if list(first) == list(second) else f"the order is {list(first)} in one and {list(second)} in the other"
+
+
+def _described(schema: DetectorSchema) -> dict[str, Any]:
+    """What decides the shape and meaning of a batch's arrays."""
+    found: dict[str, Any] = {f"modality '{n}'": list(m.features) for n, m in schema.modalities.items()}
+    found |= {"the list of globals": list(schema.globals)}
+    return found | {f"label '{n}'": (v.kind, list(v.classes), v.modality) for n, v in schema.labels.items()}
 
 
 def _check(batch_tokens: int, most: int, batch_size: int | None, process_index: int, process_count: int) -> None:

@@ -94,7 +94,10 @@ class Plan:
         cells = [(number, k) for number, source in enumerate(sources) for k in range(len(source.rows_per_class))]
         rows = np.array([copies[s] * sources[s].rows_per_class[k] for s, k in cells])
         longest = np.array([[each[k] for each in sources[s].longest.values()] for s, k in cells], np.int64)
-        shapes = choose(rows, longest, most=most, batch_tokens=batch_tokens, batch_size=batch_size, multiple=multiple)
+        capacity = np.array([modality.capacity for modality in sources[0].store.schema.modalities.values()])
+        shapes = choose(
+            rows, longest, capacity, most=most, batch_tokens=batch_tokens, batch_size=batch_size, multiple=multiple
+        )
         if self.worth is not None:
             worth = np.concatenate([c * self.worth.of_class(source) for c, source in zip(copies, sources)])
         self.buckets = []

@@ -39,7 +39,7 @@ class Worth:
         self.sampling, self.sources = sampling, sources
         schema = sources[0].store.schema
         if sampling.kind == "balanced":
-            known = [n for n, label in schema.labels.items() if label.kind == "class" and not label.modality]
+            known = schema.class_labels
             self.label = sampling.label or (known[0] if known else "")
             if self.label not in known:
                 raise ConfigError(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import ConfigError, DataError
 from foundation.loader import Loader
-from foundation.loader.plan import LENGTH_STEP, ladder
+from foundation.loader.buckets import padded, partition
 from foundation.store import Store
 from foundation.store.ingest import IngestConfig, ingest
 
@@ -163,21 +163,23 @@ def test_few_rows_do_not_make_many_nearly_empty_batches(store):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=25), st.integers(1, 3))
-def test_the_ladder_is_optimal(lengths, rungs):
-    lengths = np.array(lengths)
-    found = ladder(lengths, rungs)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 30), st.integers(0, 9)), min_size=1, max_size=6), st.data())
+def test_length_classes_are_grouped_with_the_least_padding(cells, data):
+    """Against every way to cut the list of classes."""
+    groups = data.draw(st.integers(1, 4))
+    rows, longest = np.array([float(r) for r, *_ in cells]), np.array([lengths for _, *lengths in cells])
+    capacity = np.array([30, 9])
 
-    def cost(steps):
-        return sum(min(s for s in steps if s >= length) for length in lengths)
+    def cost(parts):
+        return sum(rows[part].sum() * padded(longest[part].max(axis=0), capacity).sum() for part in parts)
 
-    top = max(-(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP, LENGTH_STEP)
-    below = range(LENGTH_STEP, top, LENGTH_STEP)
-    choices = [(*c, top) for n in range(rungs) for c in itertools.combinations(below, n)]
-    assert found == sorted(found)
-    assert len(found) <= rungs
-    assert found[-1] == top
-    assert cost(found) == min(map(cost, choices))
+    count = len(cells)
+    cuts = [c for n in range(min(groups, count)) for c in itertools.combinations(range(1, count), n)]
+    every = [[list(range(a, b)) for a, b in itertools.pairwise((0, *c, count))] for c in cuts]
+    found = [list(part) for part in partition(rows, longest, capacity, groups)]
+    assert [cell for part in found for cell in part] == list(range(count))
+    assert len(found) <= groups
+    assert cost(found) == min(map(cost, every))
 
 
 def test_buckets_save_padding(store):

@@ -200,7 +200,7 @@ def test_a_truncated_array_is_named_before_it_can_do_harm(tmp_path):
     store = write_jets(tmp_path / "s", 500, 2, **SMALL)
     path = store.path / "train" / "000001" / "tokens.particles.values.npy"
     path.write_bytes(path.read_bytes()[:-4000])
-    with pytest.raises(DataError, match="000001/tokens.particles.values.npy"):
+    with pytest.raises(DataError, match=r"000001/tokens\.particles\.values\.npy"):
         store.read("train", np.arange(500))
 
 
