@@ -134,6 +134,8 @@ def _components(collection: Collection, profile: Profile) -> list[Quantity]:
     taken: dict[str, int] = {}
     found = []
     for k, (numbers, meaning) in enumerate(zip(profile.parts, meanings)):
+        if k == 0 and profile.number_of_example:
+            continue
         label = names[k] or meaning.coordinate or f"{_label(profile.name, '')}_{k}"
         taken[label] = taken.get(label, 0) + 1
         label = label if taken[label] == 1 else f"{label}_{k}"
@@ -143,7 +145,7 @@ def _components(collection: Collection, profile: Profile) -> list[Quantity]:
 
 
 def component_names(profile: Profile) -> list[str]:
-    """From the type (`float32[12][4] (pt, eta, phi, iso)`) or from the column's name (`px_py_pz_e`), else empty ones."""
+    """From the type (`float32[12, 4] (pt, eta, phi)`) or from the column's name (`px_py_pz_e`), else empty ones."""
     inside = re.search(r"\(([^()]*)\)", profile.type)
     names = [n.strip() for n in re.split(r"[,\s]+", inside.group(1)) if n.strip()] if inside else []
     names = names if len(names) == profile.components else profile.name.split("_")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,14 @@ from rich.table import Table
 
 from foundation.command import Command
 from foundation.errors import ConfigError, DataError
-from foundation.inspect.file import FileSummary, file_tables, summarise, to_json
-from foundation.inspect.layouts import open_divided, told
+from foundation.inspect.file import ROWS, WIDE, file_tables, summarise, to_json
 from foundation.inspect.store import run_summary, store_json, store_summary
 from foundation.inspect.tables import pairs
 from foundation.io import open_reader, table_names
 from foundation.runs import Run
 from foundation.store.store import MANIFEST, Store
 
-ROWS = 20_000
+PIPED = 150  # characters per line where the output is no terminal
 
 
 def inspect(
@@ -48,7 +49,7 @@ def inspect(
         return run_summary(Run.open(Path(path)))
     trees, chosen = choose_tree(str(path), tree)
     listed = [pairs(f"{path}: trees; --tree chooses, without it '{chosen}'", trees)] if len(trees) > 1 else []
-    return [*listed, *file_tables(summarise_file(str(path), chosen, rows, columns), wide=10**9 if columns else 80)]
+    return [*listed, *file_tables(summarise(str(path), chosen, rows, columns), wide=sys.maxsize if columns else WIDE)]
 
 
 def is_store(path: str | Path) -> bool:
@@ -68,15 +69,6 @@ def choose_tree(path: str, tree: str = "") -> tuple[dict[str, str], str]:
     return {n: f"{kind}, {rows[n]:,} rows" for n, kind in names.items()}, max(rows, key=lambda name: rows[name])
 
 
-def summarise_file(path: str, tree: str = "", rows: int = ROWS, columns: str = "") -> FileSummary:
-    """One pass over the first rows of a file. Raises DataError: cannot be opened, or no column matches."""
-    reader, layout = open_divided(path, tree)
-    try:
-        return summarise(reader, rows, columns, told(layout))
-    finally:
-        reader.close()
-
-
 def _arguments(parser: Any) -> None:
     parser.add_argument("path", help="a detector file or its URL, a store or a run folder")
     parser.add_argument("--tree", default="", help="of a file with several trees: which one (default: the longest)")
@@ -91,12 +83,17 @@ def _run(arguments: Any) -> None:
         raise ConfigError(f"--rows must be at least 1; it is {arguments.rows}")
     if arguments.json:
         return print(json.dumps(_json(arguments), indent=1))
-    output = Console()
+    output = console()
     tables = inspect(
         arguments.path, tree=arguments.tree, verify=arguments.verify, rows=arguments.rows, columns=arguments.columns
     )
     for table in tables:
         output.print(table)
+
+
+def console() -> Console:
+    """As wide as the terminal; where there is none, wide enough for most tables."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED)
 
 
 def _json(arguments: Any) -> dict[str, Any]:
@@ -107,16 +104,15 @@ def _json(arguments: Any) -> dict[str, Any]:
         return found | {"verified": store.verify()} if arguments.verify else found
     if Path(path).is_dir():
         return Run.open(Path(path)).provenance
-    trees, chosen = choose_tree(path, arguments.tree)
-    summary = summarise_file(path, chosen, arguments.rows, arguments.columns)
-    return {"tree": chosen} | to_json(summary)
+    chosen = choose_tree(path, arguments.tree)[1]
+    return to_json(summarise(path, chosen, arguments.rows, arguments.columns))
 
 
 COMMAND = Command(
     run=_run,
     arguments=_arguments,
-    description="Show what is inside a detector file (columns by collection, multiplicities, ranges, NaN, units), a store"
-    " (splits, accounting, statistics) or a run folder (stage, command, metrics)."
+    description="Show what is inside a detector file (columns by collection, multiplicities, ranges, NaN, units), a"
+    " store (splits, accounting, statistics) or a run folder (stage, command, metrics)."
     " Examples: detfm inspect samples/jets.root; detfm inspect nano.root --columns 'Jet_*';"
     " detfm inspect STORE --verify",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import DataError, close_names
-from foundation.inspect.collections import EVENT, Collection, collections, quantities
+from foundation.inspect.collections import Collection, Quantity, collections, quantities, reference
+from foundation.inspect.layouts import open_divided, told
 from foundation.inspect.meaning import Meaning
 from foundation.inspect.profile import Numbers, Profile, profile
 from foundation.inspect.tables import alarming, table
 from foundation.io import Reader
+from foundation.io.layout import Layout
 
+ROWS = 20_000  # read, unless told otherwise
 WIDE = 80  # columns of a file from which collections are shown instead of columns
 SHOWN_COMPONENTS = 24
 SHOWN_TEXTS = 4
@@ -28,35 +30,65 @@ class FileSummary:
     """What one pass over the first rows of a file tells.
 
     Attributes:
-        path, rows: of the file's table.
+        path: of the file.
+        tree: the table that was read; empty where there is just one.
+        rows: of the table.
         read: rows looked at.
         profiles: column -> profile, in file order.
-        divided: column -> how its examples were found, where its first axis is not the example.
+        layout: column -> how it is divided into examples, guessed.
     """
 
     path: str
+    tree: str
     rows: int
     read: int
     profiles: dict[str, Profile]
-    divided: Mapping[str, str]
+    layout: dict[str, Layout]
 
     @property
     def collections(self) -> list[Collection]:
         return collections(self.profiles)
 
 
-def summarise(reader: Reader, rows: int, pattern: str = "", divided: Mapping[str, str] | None = None) -> FileSummary:
+def summarise(path: str, tree: str = "", rows: int = ROWS, pattern: str = "") -> FileSummary:
     """Looks at the first `rows` rows of the columns that match `pattern` (a glob; several with commas).
 
     Raises:
-        DataError: no column matches.
+        DataError: the file cannot be opened, or no column matches.
     """
-    patterns = [p.strip() for p in pattern.split(",") if p.strip()] or ["*"]
-    chosen = [c for c in reader.columns if any(fnmatch.fnmatchcase(c, p) for p in patterns)]
-    if not chosen and reader.columns:
-        raise DataError(f"{reader.path}: no column matches '{pattern}'; {close_names(pattern, reader.columns)}")
-    read = min(rows, reader.num_rows)
-    return FileSummary(str(reader.path), reader.num_rows, read, profile(reader, chosen, read), divided or {})
+    reader, layout = open_divided(path, tree)
+    try:
+        patterns = [p.strip() for p in pattern.split(",") if p.strip()] or ["*"]
+        chosen = [c for c in reader.columns if any(fnmatch.fnmatchcase(c, p) for p in patterns)]
+        if not chosen and reader.columns:
+            raise DataError(f"{path}: no column matches '{pattern}'; {close_names(pattern, reader.columns)}")
+        read = min(rows, reader.num_rows)
+        profiles = _profiles(reader, layout, chosen, read)
+        return FileSummary(path, tree, reader.num_rows, read, profiles, layout)
+    finally:
+        reader.close()
+
+
+def _profiles(reader: Reader, layout: dict[str, Layout], chosen: list[str], read: int) -> dict[str, Profile]:
+    """Of data, of the columns that divide it, and of arrays that have another length than the rows: constant tables."""
+    stored = getattr(reader, "stored", {})
+    dividers = {entry.by for entry in layout.values() if entry.kind == "offsets"}
+    divided = told(layout, chosen)
+    tables = [c for c in chosen if c in stored and c not in divided and _length(stored[c]) != reader.num_rows]
+    found = profile(reader, [c for c in chosen if c not in tables and c not in dividers], read)
+    for name in tables:
+        kind = "divider" if name in dividers else "table"
+        found[name] = Profile(name, reader.column_type(name), kind=kind, depth=2)
+    for name in dividers.intersection(chosen) - set(tables):
+        found[name] = Profile(name, reader.column_type(name), kind="divider")
+    for name, text in divided.items():
+        found[name].divided = text
+        found[name].number_of_example = layout.get(name, Layout()).by == f"{name}[:, 0]"
+    return {name: found[name] for name in chosen}
+
+
+def _length(array: Any) -> int:
+    return int(array.shape[0]) if array.shape else 1
 
 
 def file_tables(summary: FileSummary, wide: int = WIDE) -> list[Table]:
@@ -65,7 +97,7 @@ def file_tables(summary: FileSummary, wide: int = WIDE) -> list[Table]:
     many = len(summary.profiles) > wide
     title = f"{summary.path}: {summary.rows:,} rows, {len(summary.profiles):,} columns"
     title += f", of the first {summary.read:,} rows" if summary.read < summary.rows else ""
-    tables = [_overview(title, found) if many else _details(title, found, summary.divided)]
+    tables = [_overview(title, found) if many else _details(title, found)]
     damaged = [p for p in summary.profiles.values() if p.kind == "damaged"]
     if damaged:
         tables.append(_damaged(damaged))
@@ -77,44 +109,58 @@ def file_tables(summary: FileSummary, wide: int = WIDE) -> list[Table]:
 
 
 def _overview(title: str, found: list[Collection]) -> Table:
-    shown = table(title, "collection", "columns", "tokens per row", "pt or energy", "eta", "NaN", "inf", "examples of columns")
+    bad = any(p.numbers.nan + p.numbers.inf for entry in found for p in entry.columns.values())
+    names = [
+        "collection",
+        "columns",
+        "tokens per row",
+        "pt or energy",
+        "eta",
+        *(["NaN", "inf"] if bad else []),
+        "such as",
+    ]
+    shown = table(title, *names)
     for entry in sorted(found, key=lambda e: not e.tokens):
         readable = [p for p in entry.columns.values() if p.kind != "damaged"]
         ranges: dict[str, str] = {}
         for quantity in quantities(entry):
             ranges.setdefault(quantity.meaning.coordinate, _range(quantity.numbers))
         scale = ranges.get("pt") or ranges.get("energy") or ""
-        names = ", ".join(list(entry.columns)[:3]) + (", ..." if len(entry.columns) > 3 else "")
-        bad = [sum(getattr(p.numbers, kind) for p in readable) for kind in ("nan", "inf")]
+        examples = ", ".join(list(entry.columns)[:2]) + (", ..." if len(entry.columns) > 2 else "")
+        counts = [alarming(sum(getattr(p.numbers, kind) for p in readable)) for kind in ("nan", "inf")] if bad else []
         broken = len(entry.columns) - len(readable)
         count = f"{len(entry.columns)}" + (f" [red]({broken} damaged)[/red]" if broken else "")
-        row = [scale, ranges.get("eta", ""), *map(alarming, bad), escape(names)]
+        row = [scale, ranges.get("eta", ""), *counts, escape(examples)]
         shown.add_row(escape(entry.name), count, _per_row(entry.first) if entry.tokens else "1", *row)
     return shown
 
 
-def _details(title: str, found: list[Collection], divided: Mapping[str, str]) -> Table:
-    shown = table(title, "column", "type", "per row", "min", "mean", "max", "NaN", "inf", "unit", "")
+def _details(title: str, found: list[Collection]) -> Table:
+    bad = any(p.numbers.nan + p.numbers.inf for entry in found for p in entry.columns.values())
+    title += "" if bad else "; no NaN, no infinity"
+    shown = table(title, "column", "type", "per row", "min", "mean", "max", *(["NaN", "inf"] if bad else []), "")
     for entry in found:
         shown.add_section()
         meanings = {q.expression: q.meaning for q in quantities(entry)}
-        for name, found_column in entry.columns.items():
-            unit = _unit(meanings.get(name, Meaning()))
-            note = divided.get(name, f"{entry.counter} counts" if entry.counter and name == entry.first.name else "")
-            row = (escape(name), escape(found_column.type), _per_row(found_column), *_numbers(found_column))
-            shown.add_row(*row, unit, escape(_note(found_column, note)))
-            if found_column.parts:
-                for quantity in _parts(entry, name):
-                    cells = _cells(quantity.numbers)
-                    what = quantity.meaning.coordinate or quantity.label
-                    shown.add_row(f"  {escape(quantity.expression)}", "", "", *cells, _unit(quantity.meaning), escape(what))
+        for name, column in entry.columns.items():
+            counted = f"{entry.counter} counts" if entry.counter and name == entry.first.name else ""
+            cells = _cells(column.numbers, bad) if column.kind in ("number", "bool") else [""] * (5 if bad else 3)
+            note = _note(column, _unit(meanings.get(reference(name), Meaning())), counted)
+            shown.add_row(escape(name), escape(column.type), _per_row(column), *cells, escape(note))
+            for quantity in _parts(entry, name):
+                label = quantity.label if not quantity.label.startswith(f"{name}_") else ""
+                axis = quantity.expression.removeprefix(reference(name))
+                row = _cells(quantity.numbers, bad)
+                shown.add_row(f"  {escape(axis)}  {escape(label)}", "", "", *row, _unit(quantity.meaning))
     return shown
 
 
-def _parts(entry: Collection, name: str) -> list[Any]:
-    single = Collection(entry.name, {name: entry.columns[name]}, entry.tokens)
-    found = quantities(single)
-    return found if len(found) <= SHOWN_COMPONENTS and any(n.label for n in found) else []
+def _parts(entry: Collection, name: str) -> list[Quantity]:
+    """The components of a column, if it has some that say something."""
+    column = entry.columns[name]
+    if not column.parts or len(column.parts) > SHOWN_COMPONENTS:
+        return []
+    return quantities(Collection(entry.name, {name: column}, entry.tokens))
 
 
 def _damaged(columns: list[Profile]) -> Table:
@@ -130,19 +176,17 @@ def _per_row(found: Profile) -> str:
     if found.kind == "damaged":
         return "[red]damaged[/red]"
     if found.depth == 1 or not found.rows:
-        return "1"
+        return "" if found.kind in ("divider", "table") else "1"
     return f"{found.most}" if found.fixed else f"{found.fewest} to {found.most}, mean {found.mean:.3g}"
 
 
-def _numbers(found: Profile) -> list[str]:
-    return [""] * 5 if found.kind in ("string", "other", "damaged") else _cells(found.numbers)
-
-
-def _cells(numbers: Numbers) -> list[str]:
-    """min, mean, max, NaN, inf."""
-    finite = numbers.finite
-    span = ["", "", ""] if numbers.empty else [f"{numbers.low:.6g}", f"{finite.mean():.4g}" if len(finite) else "", f"{numbers.high:.6g}"]
-    return [*span, alarming(numbers.nan), alarming(numbers.inf)]
+def _cells(numbers: Numbers, bad: bool) -> list[str]:
+    """min, mean, max and, if `bad`, NaN and inf."""
+    counts = [alarming(numbers.nan), alarming(numbers.inf)] if bad else []
+    if numbers.empty:
+        return ["", "", "", *counts]
+    mean = f"{numbers.finite.mean():.4g}" if len(numbers.finite) else ""
+    return [f"{numbers.low:.6g}", mean, f"{numbers.high:.6g}", *counts]
 
 
 def _range(numbers: Numbers) -> str:
@@ -153,19 +197,19 @@ def _unit(meaning: Meaning) -> str:
     return "cm or mm" if meaning.unit == "length" else meaning.unit
 
 
-def _note(found: Profile, note: str) -> str:
+def _note(found: Profile, unit: str, counted: str) -> str:
     if found.kind == "string":
         most = ", ".join(text for text, _ in found.texts.most_common(SHOWN_TEXTS))
         return f"{len(found.texts)} different: {most}" + (", ..." if len(found.texts) > SHOWN_TEXTS else "")
-    if found.kind == "other":
-        return "records; nothing to take a range of"
-    return note
+    special = {"other": "records: no range", "divider": "offsets", "table": "constant table: not one entry per row"}
+    return "; ".join(part for part in (special.get(found.kind, unit), found.divided, counted) if part)
 
 
 def to_json(summary: FileSummary) -> dict[str, Any]:
     """Everything of the tables, for scripts; NaN never appears: what has no value is null."""
     return {
         "path": summary.path,
+        "tree": summary.tree,
         "rows": summary.rows,
         "read": summary.read,
         "collections": [
@@ -181,11 +225,15 @@ def to_json(summary: FileSummary) -> dict[str, Any]:
 
 
 def _column_json(entry: Collection, found: Profile) -> dict[str, Any]:
-    meanings = {q.expression: q.meaning for q in quantities(entry)} if entry.name != EVENT or entry.columns else {}
-    meaning = meanings.get(found.name, Meaning())
+    meanings = {q.expression: q.meaning for q in quantities(entry)}
+    meaning = meanings.get(reference(found.name), Meaning())
     described: dict[str, Any] = {"name": found.name, "type": found.type, "kind": found.kind}
     if found.problem:
         return described | {"problem": found.problem}
+    if found.divided:
+        described["divided"] = found.divided
+    if found.kind in ("divider", "table", "other"):
+        return described
     if found.depth > 1:
         described["per_row"] = {"min": found.fewest, "mean": found.mean, "max": found.most}
     if found.kind == "string":

@@ -1,4 +1,4 @@
-"""What a column probably is: its coordinate and unit, guessed from its name and, where that says nothing, its values."""
+"""What a column probably is: coordinate and unit, guessed from its name and, where that says nothing, its values."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ LEAVES = {
 }
 COORDINATE_OF = {leaf: coordinate for coordinate, leaves in LEAVES.items() for leaf in leaves}
 UNITS = {"pt": "GeV", "energy": "GeV", "mass": "GeV", "px": "GeV", "py": "GeV", "pz": "GeV", "phi": "rad"}
-ENERGY_WORDS = {"pt", "et", "energy", "mass", "msoftdrop", "sdmass", "sumet", "ht", "p", "px", "py", "pz", "rawpt", "sumpt"}
-LENGTH_WORDS = {"dxy", "dz", "d0", "z0", "x", "y", "z", "ip", "ip3d", "sip3d", "vx", "vy", "vz", "dlen", "dxyerr", "dzerr"}
+ENERGY_WORDS = {"pt", "et", "energy", "mass", "msoftdrop", "sdmass", "sumet", "ht", "p", "px", "py", "pz", "rawpt"}
+LENGTH_WORDS = {"dxy", "dz", "d0", "z0", "x", "y", "z", "ip", "vx", "vy", "vz", "dlen", "d0val", "dzval"}
+LENGTH_WORDS |= {"dxyerr", "dzerr", "d0err", "z0err"}
+CALORIMETERS = re.compile(r"(?i)(e[be]$|h[bef]$|.*(rechit|hit|cell|cluster|ecal|hcal|tower))")
 ANGLE_WORDS = {"phi", "theta", "dphi", "phirel", "angle"}
 FLAGS = re.compile(r"^(is|has|pass)[A-Z_]|(Id|ID|Idx|Flags?|[Ss]tatus|[Tt]ype|[Ii]ndex|[Cc]harge|[Mm]ult|[Nn]um)$")
 WIDE_PHI = 2.8  # a full azimuth reaches beyond this on both sides
@@ -68,13 +70,13 @@ def by_name(name: str, prefix: str, numbers: Numbers) -> Meaning:
     last = leaf(name, prefix)
     if last in COORDINATE_OF:
         coordinate = COORDINATE_OF[last]
-        if last in ("e", "m", "t", "x", "y", "z") and not prefix:
+        if len(last) == 1 and not prefix:  # `y` alone may be anything
             return Meaning()
         return _scaled(coordinate, numbers)
     if last in ("charge", "q"):
         return Meaning("charge")
     parts = words(name[len(prefix) :] if prefix else name)
-    if not parts or FLAGS.search(name) or numbers.flag:
+    if not parts or FLAGS.search(name) or numbers.flag or len(name) == 1:
         return Meaning()
     if parts[-1] in ENERGY_WORDS or last in ENERGY_WORDS:
         return Meaning("", "GeV")
@@ -123,8 +125,11 @@ def by_values(parts: Sequence[Numbers], collection: str) -> list[Meaning]:
         return _set(found, {phi - 1: Meaning("pt", "GeV", by="values"), phi: Meaning("phi", "rad", by="values")})
     found = _set(found, {phi - 1: Meaning("eta", by="values"), phi: Meaning("phi", "rad", by="values")})
     if phi > 1 and _is_positive(parts[phi - 2]):
-        kind = "energy" if re.match(r"(?i)(e[be]$|h[bef]$|.*(rechit|hit|cell|cluster|ecal|hcal))", collection) else "pt"
+        kind = "energy" if CALORIMETERS.match(collection) else "pt"
         found = _set(found, {phi - 2: Meaning(kind, "GeV", by="values")})
+        after = parts[phi + 1] if phi + 1 < len(parts) else None
+        if kind == "energy" and after is not None and after.low < 0 < after.high and not after.integral:
+            found = _set(found, {phi + 1: Meaning("time", "ns", by="values")})
     return found
 
 
@@ -134,13 +139,15 @@ def _set(found: list[Meaning], new: dict[int, Meaning]) -> list[Meaning]:
 
 def _is_phi(numbers: Numbers) -> bool:
     signed = numbers.low < -WIDE_PHI and numbers.high > WIDE_PHI and _within(numbers, np.pi + 0.05)
-    unsigned = 0 <= numbers.low and 2 * np.pi - 0.5 < numbers.high <= 2 * np.pi + 0.01
+    unsigned = numbers.low >= 0 and 2 * np.pi - 0.5 < numbers.high <= 2 * np.pi + 0.01
     return (signed or unsigned) and not numbers.integral
 
 
 def _is_eta(numbers: Numbers) -> bool:
-    return not numbers.empty and not numbers.integral and _within(numbers, 6.0) and numbers.low < -1 and numbers.high > 0.5
+    inside = not numbers.empty and not numbers.integral and _within(numbers, 6.0)
+    return inside and numbers.low < -1 and numbers.high > 0.5
 
 
 def _is_positive(numbers: Numbers) -> bool:
-    return not numbers.empty and numbers.low >= -5 and numbers.high > 2 and float(np.median(numbers.finite)) >= 0
+    """Positive but for noise."""
+    return not numbers.empty and numbers.high > max(2.0, -5 * numbers.low) and float(np.median(numbers.finite)) >= 0

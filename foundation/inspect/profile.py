@@ -92,7 +92,7 @@ class Profile:
     Attributes:
         name: of the column.
         type: as the format calls it.
-        kind: `number`, `bool`, `string`, `other`, `damaged`.
+        kind: `number`, `bool`, `string`, `other`, `damaged`; `divider` for offsets, which hold no data.
         depth: axes: 1 for one number per row, 2 for a list per row.
         fewest, most, total: tokens per row.
         rows: rows seen.
@@ -104,6 +104,8 @@ class Profile:
         parts: of each component.
         texts: strings and how often each came.
         problem: why the column cannot be read.
+        divided: how its examples are found, for people, where the first axis is not the example.
+        number_of_example: component 0 is the number of each token's example.
     """
 
     name: str
@@ -122,6 +124,8 @@ class Profile:
     parts: list[Numbers] = field(default_factory=list)
     texts: Counter[str] = field(default_factory=Counter)
     problem: str = ""
+    divided: str = ""
+    number_of_example: bool = False
 
     @property
     def key(self) -> str:

@@ -20,9 +20,7 @@ def store_summary(store: Store) -> list[Table]:
 
 def _splits(store: Store) -> Table:
     splits = store.manifest["splits"]
-    shown = table(
-        f"{store.path}: schema '{store.schema.name}'", "split", "rows", "shards", "tokens per row", "classes"
-    )
+    shown = table(f"{store.path}: schema '{store.schema.name}'", "split", "rows", "shards", "tokens per row", "classes")
     for name, split in splits.items():
         tokens = ", ".join(f"{m} {_mean_length(h):.1f}" for m, h in split["lengths"].items())
         classes = "; ".join(f"{c} {n:,}" for label in split["classes"].values() for c, n in label.items() if n)

@@ -72,7 +72,8 @@ def transverse(ax: Axes, event: Event, arrows: dict[str, tuple[float, float]]) -
         entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", linewidth=2.2, label=f"{label} {pt:.0f} GeV"))
     ax.legend(handles=entries, fontsize="xx-small", loc="upper left", frameon=False,
               handlelength=1.2, borderaxespad=0.2)  # fmt: skip
-    title(ax, "transverse view", "lengths ~ energy; 3.8 T" if any(TRACKS.search(n) for n in event.tokens) else "lengths ~ energy")
+    bent = "; tracks bent by 3.8 T" if any(TRACKS.search(name) for name in event.tokens) else ""
+    title(ax, "transverse view", f"lengths ~ energy{bent}")
 
 
 def _rings(ax: Axes, event: Event, names: list[str]) -> list[Patch]:

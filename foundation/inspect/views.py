@@ -60,12 +60,17 @@ def unit_of(modality: Modality, coordinate: str) -> str:
 def reach_of(event: Event) -> float:
     """|eta| at the edge of every map of an event: the smallest round number that holds all of them."""
     maps = [n for n in event.tokens if kind_of(event, n) == "map"]
-    most = max((np.abs(kinematics(event.schema.modalities[n], event.tokens[n])["eta"]).max(initial=0) for n in maps), default=0)
+    found = [kinematics(event.schema.modalities[n], event.tokens[n])["eta"] for n in maps]
+    most = max((np.abs(eta).max(initial=0) for eta in found), default=0.0)
     return float(next((r for r in REACHES if most <= r), min(1.05 * most, 12.0)))
 
 
 def eta_phi(ax: Axes, event: Event, name: str, arrows: dict[str, tuple[float, float]]) -> Any:
-    """Map of a modality; returns what a colour bar is made from, or None. `arrows`: name -> (pt, phi) of a missing pt."""
+    """Map of a modality; returns what a colour bar is made from, or None.
+
+    Args:
+        arrows: name -> (pt, phi) of missing transverse momenta, drawn as lines, for they have no eta.
+    """
     modality, values = event.schema.modalities[name], event.tokens[name]
     found = kinematics(modality, values)
     size = size_of(found)
