@@ -129,7 +129,9 @@ class Expression:
     def evaluate(self, columns: Mapping[str, Any], functions: Any = np, shared: Shared | None = None) -> Any:
         """The value over `columns`: numpy, jagged, awkward or (with `functions=jax.numpy`) jax arrays that broadcast.
 
-        With `shared`, sub-expressions that it names are computed once and kept there. Non-finite results (a logarithm of zero, say) are returned, not warned about: the caller counts them.
+        With `shared`, sub-expressions that it names are computed once and kept there.
+
+        Non-finite results (a logarithm of zero, say) are returned, not warned about: the caller counts them.
 
         Raises:
             SchemaError: a column is missing, or the operation is not defined for the columns' types or shapes.

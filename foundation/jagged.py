@@ -134,12 +134,10 @@ class Jagged(np.lib.mixins.NDArrayOperatorsMixin):
         inner = index[1:] if index[0] is Ellipsis else index[2:] if index[:2] == (slice(None), slice(None)) else None
         if inner and (index[0] is not Ellipsis or len(inner) == self.values.ndim - 1):
             return Jagged(self.values[(slice(None), *inner)], self.rows)
-        if self.rows.uniform is not None:
-            return _regular(self._box()[where], self.rows)
+        if (length := self.rows.uniform) is not None:
+            box = self.values.reshape(len(self.rows), length, *self.values.shape[1:])
+            return _regular(box[where], self.rows)
         return from_column(self.awkward()[where], self.rows.first)
-
-    def _box(self) -> Shaped[np.ndarray, " R N ..."]:
-        return self.values.reshape(len(self.rows), self.rows.uniform, *self.values.shape[1:])
 
     def awkward(self) -> Any:
         import awkward as ak

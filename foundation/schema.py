@@ -12,8 +12,17 @@ from pathlib import Path
 
 from foundation.command import load_config, to_dict, to_yaml
 from foundation.errors import SchemaError, close_names
-from foundation.expression import Expression
+from foundation.expression import parsed
 from foundation.io.layout import Layout
+from foundation.schema_checks import (
+    check_feature,
+    check_label,
+    check_layout,
+    check_modality,
+    check_names,
+    check_split,
+    parse,
+)
 from foundation.schema_parts import (
     COORDINATES,
     PSEUDO_COLUMNS,
@@ -127,33 +136,25 @@ class DetectorSchema:
         """Raises SchemaError naming the first thing that contradicts another."""
         if not self.modalities:
             raise SchemaError(f"schema '{self.name}' names no modality")
-        self._check_names()
-        for where, text in self.expressions().items():
-            _parse(where, text)
-        for name, modality in self.modalities.items():
-            _check_modality(name, modality, set(self.globals))
-        for name, label in self.labels.items():
-            _check_label(name, label)
-        total = sum(self.split.fractions.values())
-        if abs(total - 1) > 1e-6 or min(self.split.fractions.values()) < 0:
-            raise SchemaError(f"split.fractions must be positive and sum to 1; they are {self.split.fractions}")
-
-    def _check_names(self) -> None:
-        """Names become file names, C++ identifiers and columns of other expressions."""
-        groups: dict[str, Iterable[str]] = {
+        named: dict[str, Iterable[str]] = {
             "modalities": self.modalities,
             **{f"modalities.{n}.features": m.features for n, m in self.modalities.items()},
             "globals": self.globals,
             "labels": self.labels,
             "observers": self.observers,
-            "split.fractions": self.split.fractions,
         }
-        for where, names in groups.items():
-            bad = [name for name in names if not (name.isidentifier() and name.isascii())]
-            if bad:
-                raise SchemaError(
-                    f"{where}: '{bad[0]}' is no name; use letters, digits and _, not beginning with a digit"
-                )
+        for where, names in named.items():
+            check_names(where, names)
+        for where, text in self.expressions().items():
+            parse(where, text)
+        check_layout(self.layout, self.columns())
+        for name, modality in self.modalities.items():
+            check_modality(name, modality, self.globals)
+        for name, feature in self.globals.items():
+            check_feature(f"globals.{name}", feature, self.globals)
+        for name, label in self.labels.items():
+            check_label(name, label, self.modalities)
+        check_split(self.split)
 
     def expressions(self) -> dict[str, str]:
         """Where -> expression over file columns, for every expression that is not empty."""
@@ -174,59 +175,10 @@ class DetectorSchema:
 
 
 def _names(expressions: Iterable[str]) -> list[str]:
-    return sorted({name for text in expressions for name in Expression(text).names}.difference(PSEUDO_COLUMNS))
+    return sorted({name for text in expressions for name in parsed(text).names}.difference(PSEUDO_COLUMNS))
 
 
 def _belongs(where: str, modalities: set[str], labels: set[str]) -> bool:
     """Whether the expression at `where` is of one of these modalities or labels."""
     group, name = [*where.split("."), ""][:2]
     return (group == "modalities" and name in modalities) or (group == "labels" and name in labels)
-
-
-def _parse(where: str, text: str) -> Expression:
-    try:
-        return Expression(text)
-    except SchemaError as error:
-        raise SchemaError(f"{where}: {error}") from error
-
-
-def _check_modality(name: str, modality: Modality, example_features: set[str]) -> None:
-    where = f"modalities.{name}"
-    if not modality.features:
-        raise SchemaError(f"{where} has no features")
-    if modality.max_tokens < 1:
-        raise SchemaError(f"{where}.max_tokens must be at least 1; it is {modality.max_tokens}")
-    for coordinate, feature in modality.coordinates.items():
-        if coordinate not in COORDINATES:
-            raise SchemaError(f"{where}.coordinates: '{coordinate}' is not one of {', '.join(COORDINATES)}")
-        if feature not in modality.features:
-            hint = close_names(feature, modality.features)
-            raise SchemaError(f"{where}.coordinates.{coordinate}: no feature '{feature}'; {hint}")
-    for feature, spec in modality.features.items():
-        if not spec.expression:
-            raise SchemaError(f"{where}.features.{feature} has no expression")
-        if spec.hardware is not None and (spec.hardware.lsb <= 0 or not 1 <= spec.hardware.bits <= 32):
-            raise SchemaError(f"{where}.features.{feature}.hardware needs lsb > 0 and 1 to 32 bits: {spec.hardware}")
-        if spec.recompute:
-            known = set(modality.features) | example_features
-            unknown = _parse(f"{where}.features.{feature}.recompute", spec.recompute).names - known
-            if unknown:
-                hint = close_names(min(unknown), known)
-                raise SchemaError(f"{where}.features.{feature}.recompute names unknown {sorted(unknown)}; {hint}")
-
-
-def _check_label(name: str, label: Label) -> None:
-    where = f"labels.{name}"
-    if label.kind in ("regression", "group") and not label.expression:
-        raise SchemaError(f"{where} is a {label.kind} and has no expression")
-    if label.kind in ("regression", "group") or label.kind == "multilabel":
-        return
-    if len(label.classes) < 2:
-        raise SchemaError(f"{where} is a class label and needs at least two classes; it has {list(label.classes)}")
-    if label.expression:
-        return
-    one_hot = [isinstance(value, str) for value in label.classes.values()]
-    if any(one_hot) and not all(one_hot):
-        raise SchemaError(f"{where}.classes: give every class a column name, or every class an integer, not a mixture")
-    if not any(one_hot) and not label.expression:
-        raise SchemaError(f"{where}.classes are integers, so {where}.expression must name the integer column")

@@ -58,7 +58,7 @@ class Table:
         if (start, stop) == (0, self.rows):
             return self
         parts: dict[int, Rows] = {}
-        columns = {}
+        columns: dict[str, Any] = {}
         for name, column in self.columns.items():
             if isinstance(column, Jagged):
                 rows = parts.setdefault(id(column.rows), column.rows.part(start, stop))

@@ -39,8 +39,8 @@ class Source:
 def label_values(name: str, label: Label, source: Source, checker: Checker) -> Shaped[np.ndarray, " V ..."]:
     """What the store holds of a label; see `Label`.
 
-    Not known, and no problem: NaN for a regression or a group, NaN or a negative number for a yes-or-no tag. A NaN where
-    a class is expected is an unknown class.
+    Not known, and no problem: NaN for a regression or a group, NaN or a negative number for a yes-or-no tag. A NaN
+    where a class is expected is an unknown class.
     """
     where = f"labels.{name}"
     if label.kind == "regression":

@@ -22,13 +22,13 @@ class Policies:
     `error` refuses the file, `quarantine` removes the row.
 
     Attributes:
-        nonfinite: NaN, infinities and numbers beyond float32 in features, globals, weights and regression targets (there
-            NaN means unknown and is no problem). `clip` puts infinities at the nearest edge of the feature's range and
-            NaN at 0, or at the edge nearest to 0 where the range does not hold 0; it needs a range.
-        out_of_range: values outside the feature's `range`, or the default one of its coordinate. `clip` puts them at the
-            nearest edge, `keep` leaves them.
-        unknown_label: a class that is none of the schema's, or a yes-or-no value that is neither. `unlabelled` keeps the
-            row (or token) with label -1.
+        nonfinite: NaN, infinities and numbers beyond float32 in features, globals, weights and regression targets
+            (there NaN means unknown and is no problem). `clip` puts infinities at the nearest edge of the feature's
+            range and NaN at 0, or at the edge nearest to 0 where the range does not hold 0; it needs a range.
+        out_of_range: values outside the feature's `range`, or the default one of its coordinate. `clip` puts them at
+            the nearest edge, `keep` leaves them.
+        unknown_label: a class that is none of the schema's, or a yes-or-no value that is neither. `unlabelled` keeps
+            the row (or token) with label -1.
         outside_grid: tokens of an image that fall outside it. `drop` removes the token.
     """
 

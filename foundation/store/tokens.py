@@ -177,7 +177,7 @@ class ModalityReader:
         for position, limits in enumerate(self.limits):
             numbers = self._numbers(columns, limits, kept, inside_rows + table.first)
             image[:, position] = np.bincount(cell, weights=numbers, minlength=cells)
-        filled = np.count_nonzero(np.bincount(cell, minlength=cells))
+        filled = int(np.count_nonzero(np.bincount(cell, minlength=cells)))
         self.tokens.update(
             outside_grid=len(row_of) - len(cell), same_cell=len(cell) - filled, empty_cells=cells - filled
         )

@@ -84,7 +84,7 @@ class Checker:
             numbers = self._correct(limits, numbers.copy(), row_of)
             least, most = numbers.min(), numbers.max()
         if limits.feature.hardware is not None:
-            self._count_hardware(limits, numbers, least, most, values.dtype.kind in "biu")
+            self._count_hardware(limits, numbers, (float(least), float(most)), values.dtype.kind in "biu")
         return numbers
 
     def _correct(self, limits: Limits, numbers: np.ndarray, row_of: RowOf) -> np.ndarray:
@@ -105,8 +105,8 @@ class Checker:
         low, high = limits.edges
         if low <= -MOST or high >= MOST:
             raise ConfigError(
-                f"policy nonfinite: clip puts values at the edges of a feature's range, and {limits.where} has no range "
-                "with two edges; give it one, `range: [lowest, highest]`, or choose the policy quarantine"
+                f"policy nonfinite: clip puts values at the edges of a feature's range, and {limits.where} has no "
+                "range with two edges; give it one, `range: [lowest, highest]`, or choose the policy quarantine"
             )
         return np.where(np.isnan(values), np.clip(np.float32(0), low, high), np.clip(values, low, high))
 
@@ -117,13 +117,13 @@ class Checker:
         if sum(map(len, samples)) < SHOWN:
             samples.append(numbers[outside][:SHOWN])
 
-    def _count_hardware(self, limits: Limits, numbers: np.ndarray, least: float, most: float, whole: bool) -> None:
+    def _count_hardware(self, limits: Limits, numbers: np.ndarray, extremes: tuple[float, float], whole: bool) -> None:
         """Counts are found by rounding value / lsb, so half a count above the largest integer is still that one."""
         hardware = limits.feature.hardware
         assert hardware is not None
         found = self.findings.hardware.setdefault(limits.where, Counter(off_grid=0, saturated=0))
         low, high = (hardware.low - 0.5) * hardware.lsb, (hardware.high + 0.5) * hardware.lsb
-        if least < low or most > high:
+        if extremes[0] < low or extremes[1] > high:
             found["saturated"] += int(np.count_nonzero((numbers < low) | (numbers > high)))
         if whole and hardware.lsb == 1:
             return
