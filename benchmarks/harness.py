@@ -33,4 +33,4 @@ def publish(name: str, figures: Mapping[str, float | int | None], goals: Mapping
         text = "-" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
         goal = (goals or {}).get(key)
         print(f"{key:<28} {text:>14}{f'   goal {goal}' if goal else ''}")
-    print(json.dumps({"benchmark": name, "machine": machine(), "figures": dict(figures), "goals": dict(goals or {})}))
+    print(json.dumps({"benchmark": name, "machine": machine(), "figures": dict(figures)}))

@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes docs/benchmarks.md: figures, goals, machine. `--quick` for a smaller run of each.
+"""Runs every benchmark and writes docs/benchmarks.md: figures, each beside its goal, and the machine. `--quick` for a smaller run of each.
 
 python benchmarks/run_all.py [--quick] [--only loader ingest]
 """
@@ -17,39 +17,28 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 NOT_BENCHMARKS = {"harness", "jetclass_like", "run_all"}
 
 
-def run(name: str, quick: bool) -> dict[str, Any]:
-    """The JSON line that a benchmark prints last. Raises CalledProcessError if it fails."""
+def run(name: str, quick: bool) -> tuple[str, dict[str, Any]]:
+    """What a benchmark prints for people, and its JSON line. Raises CalledProcessError if it fails."""
     command = [sys.executable, str(HERE / f"{name}.py"), *(["--quick"] if quick else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    last = ""
+    lines = []
     for line in process.stdout:
         print(line, end="", flush=True)
-        last = line
+        lines.append(line)
     if process.wait():
         raise subprocess.CalledProcessError(process.returncode, command)
-    return json.loads(last)
+    return "".join(lines[:-1]), json.loads(lines[-1])
 
 
-def page(results: list[dict[str, Any]], quick: bool) -> str:
-    machine = results[0]["machine"]
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`; the goals are this project's own, a goal missed is shown so.",
-    ]
-    lines += ["", "Machine: " + ", ".join(f"{key} {value}" for key, value in machine.items()) + "."]
-    lines += ["Quick runs: smaller data, fewer rounds."] if quick else []
-    for result in results:
-        lines += ["", f"## {result['benchmark']}", "", f"`python benchmarks/{result['benchmark']}.py`", ""]
-        lines += ["| figure | value | goal |", "| --- | --- | --- |"]
-        goals = result.get("goals", {})
-        lines += [f"| {k} | {_text(v)} | {goals.get(k, '')} |" for k, v in result["figures"].items()]
+def page(results: dict[str, tuple[str, dict[str, Any]]], quick: bool) -> str:
+    machine = next(iter(results.values()))[1]["machine"]
+    how = "Quick runs: smaller data, fewer rounds. " if quick else ""
+    lines = ["# Benchmarks", "", f"{how}Machine: " + ", ".join(f"{k} {v}" for k, v in machine.items()) + "."]
+    for name, (text, _) in results.items():
+        lines += ["", f"## {name}", "", "```", f"python benchmarks/{name}.py{' --quick' if quick else ''}"]
+        lines += [text.rstrip(), "```"]
     return "\n".join(lines) + "\n"
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def main() -> None:
@@ -58,10 +47,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of benchmarks")
     arguments = parser.parse_args()
     names = arguments.only or sorted({path.stem for path in HERE.glob("*.py")} - NOT_BENCHMARKS)
-    results = []
+    results = {}
     for name in names:
         print(f"== {name}", flush=True)
-        results.append(run(name, arguments.quick))
+        results[name] = run(name, arguments.quick)
     PAGE.write_text(page(results, arguments.quick))
     print(f"{PAGE} written")
 
