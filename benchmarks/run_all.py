@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes docs/benchmarks.md: figures, each beside its goal, and the machine. `--quick` for a smaller run of each.
+"""Runs every benchmark and writes docs/benchmarks.md: figures, each beside its goal, and the machine.
 
 python benchmarks/run_all.py [--quick] [--only loader ingest]
 """
