@@ -12,6 +12,7 @@ relative to a jet axis, energy and eta are of different frames and a mass formed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -67,6 +68,41 @@ def four_momentum(
     """(E, px, py, pz), massless where `energy` is None."""
     energy = pt * jnp.cosh(eta) if energy is None else energy
     return jnp.stack([energy, pt * jnp.cos(phi), pt * jnp.sin(phi), pt * jnp.sinh(eta)], axis=-1)
+
+
+def momentum_of(parts: Mapping[str, Float[Array, "*#s"]]) -> Float[Array, "*s 4"]:
+    """(E, px, py, pz) of tokens with coordinates (px, py, pz, energy), (pt, eta, phi, energy), (pt, eta, phi, mass), or
+    massless ones with (pt, eta, phi): whichever of these `parts` holds, in this order.
+
+    Raises:
+        ValueError: it holds none of them; says what is missing.
+    """
+    if {"px", "py", "pz", "energy"} <= parts.keys():
+        return jnp.stack(jnp.broadcast_arrays(*(parts[name] for name in ("energy", "px", "py", "pz"))), axis=-1)
+    missing = [name for name in ("pt", "eta", "phi") if name not in parts]
+    if missing:
+        raise ValueError(f"no four-vector without {', '.join(missing)}; given are {', '.join(parts) or 'none'}")
+    pt, eta, phi = jnp.broadcast_arrays(*(parts[name] for name in ("pt", "eta", "phi")))
+    energy = parts.get("energy")
+    if energy is None and "mass" in parts:
+        energy = jnp.hypot(pt * jnp.cosh(eta), parts["mass"])
+    return four_momentum(pt, eta, phi, energy)
+
+
+def coordinates_of(momentum: Float[Array, "*s 4"]) -> dict[str, Float[Array, "*s"]]:
+    """pt, eta, phi, energy, mass, px, py, pz of (E, px, py, pz); all 0, with finite gradients, where the vector is 0.
+
+    eta is 0 along the beam, where it has no value. The mass is that of `invariant_mass`: float32 leaves some 1e-3 of
+    the energy undetermined, so carry the mass of a boosted object along instead of asking for it back.
+    """
+    energy, px, py, pz = (momentum[..., i] for i in range(4))
+    pt = safe_sqrt(px**2 + py**2)
+    real = pt > 0
+    norm = jnp.where(real, pt, 1.0)
+    eta = jnp.where(real, jnp.arcsinh(jnp.where(real, pz, 0.0) / norm), 0.0)
+    phi = jnp.arctan2(py, jnp.where(real, px, 1.0))
+    mass = invariant_mass(momentum)
+    return {"pt": pt, "eta": eta, "phi": phi, "energy": energy, "mass": mass, "px": px, "py": py, "pz": pz}
 
 
 def invariant_mass(momentum: Float[Array, "*s 4"]) -> Float[Array, "*s"]:

@@ -163,3 +163,66 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(pair_features(*padded)[:, :12, :12], short, rtol=1e-6)
     for a, b in zip(jet_kinematics(*padded), jet_kinematics(pt, eta, phi, energy, mask)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+FORWARD = st.floats(-8, 8, width=32)
+PT = st.floats(0.0625, 2000, width=32)
+AZIMUTH = st.floats(-3.125, 3.125, width=32)
+
+
+@given(PT, FORWARD, AZIMUTH, st.one_of(st.just(0.0), st.floats(0.001953125, 500, width=32)))
+@settings(deadline=None)
+def test_every_set_of_coordinates_gives_the_same_four_vector(pt, eta, phi, mass):
+    """Against float64: massless, light at TeV energies (boosted), heavy and slow, and as forward as |eta| = 8."""
+    energy = np.hypot(pt * np.cosh(eta), mass)
+    expected = momentum64(pt, eta, phi, energy)
+    cylinder = {"pt": jnp.float32(pt), "eta": jnp.float32(eta), "phi": jnp.float32(phi)}
+    forms = [cylinder | {"energy": jnp.float32(energy)}, cylinder | {"mass": jnp.float32(mass)}]
+    forms += [dict(zip(("energy", "px", "py", "pz"), jnp.asarray(expected, jnp.float32)))]
+    forms += [cylinder] if mass == 0 else []
+    for parts in forms:
+        np.testing.assert_allclose(physics.momentum_of(parts), expected, rtol=4e-6, atol=1e-6 * pt)
+
+
+@given(PT, FORWARD, AZIMUTH, st.floats(0, 500, width=32))
+@settings(deadline=None)
+def test_coordinates_survive_the_round_trip(pt, eta, phi, mass):
+    parts = {"pt": pt, "eta": eta, "phi": phi, "mass": mass}
+    momentum = physics.momentum_of({name: jnp.float32(value) for name, value in parts.items()})
+    found = physics.coordinates_of(momentum)
+    energy = np.hypot(pt * np.cosh(eta), mass)
+    assert float(found["pt"]) == pytest.approx(pt, rel=1e-6)
+    assert float(found["eta"]) == pytest.approx(eta, abs=5e-6)
+    assert float(physics.delta_phi(found["phi"], jnp.float32(phi))) == pytest.approx(0, abs=1e-6)
+    assert float(found["energy"]) == pytest.approx(energy, rel=4e-6)
+    assert float(found["mass"]) ** 2 == pytest.approx(mass**2, rel=1e-4, abs=1e-5 * energy**2)
+    again = physics.momentum_of({name: found[name] for name in ("pt", "eta", "phi", "energy")})
+    np.testing.assert_allclose(again, momentum, rtol=1e-5, atol=1e-6 * pt)
+
+
+def test_a_boost_along_the_beam_changes_neither_pt_nor_mass():
+    pt, eta, phi, _, mask = constituents(3)
+    parts = dict(zip(("pt", "eta", "phi"), device(pt, eta, phi)), mass=jnp.float32(2.0))
+    momentum = physics.momentum_of(parts)
+    energy, pz = momentum[..., 0], momentum[..., 3]
+    cosh, sinh = np.float32(np.cosh(1.5)), np.float32(np.sinh(1.5))
+    boosted = momentum.at[..., 0].set(energy * cosh + pz * sinh).at[..., 3].set(pz * cosh + energy * sinh)
+    found = physics.coordinates_of(boosted)
+    np.testing.assert_allclose(found["pt"][mask], parts["pt"][mask], rtol=1e-6)
+    before = physics.rapidity(parts["pt"], parts["eta"], energy)
+    after = physics.rapidity(found["pt"], found["eta"], found["energy"])
+    np.testing.assert_allclose((after - before)[mask], 1.5, atol=2e-3)
+
+
+def test_zero_tokens_have_finite_coordinates_and_gradients():
+    def total(momentum):
+        return sum(jnp.sum(value) for value in physics.coordinates_of(momentum).values())
+
+    for momentum in (jnp.zeros((2, 4)), jnp.asarray([[5.0, 0.0, 0.0, 5.0]])):
+        assert all(bool(jnp.all(jnp.isfinite(value))) for value in physics.coordinates_of(momentum).values())
+        assert bool(jnp.all(jnp.isfinite(jax.grad(total)(momentum))))
+
+
+def test_an_incomplete_four_vector_is_named():
+    with pytest.raises(ValueError, match=r"without eta, phi; given are pt, mass"):
+        physics.momentum_of({"pt": jnp.ones(3), "mass": jnp.ones(3)})
