@@ -88,10 +88,10 @@ class Expression:
     Accepted: numbers, `pi`, column names (`Jet.PT` names the column so called; `column('any name')` the rest),
     `+ - * / // % **`, comparisons, `& | ~ and or not`, constant subscripts such as `nn_inputs[..., 3]` or `x[:, 0]`,
     and the functions of `FUNCTIONS`. `sum(x)`, `max(x)`, `min(x)` and `count(x)` run over the tokens of an example and
-    `index(x)` numbers them; `pt(px, py)`, `eta(px, py, pz)`, `phi(px, py)`, `px(pt, phi)`, `py(pt, phi)`,
-    `pz(pt, eta)`, `energy(pt, eta, mass)`, `mass(pt, eta, energy)`, `delta_phi(a, b)` and
-    `delta_r(eta_a, phi_a, eta_b, phi_b)` are the usual ones. A subscript never selects examples, so it begins with
-    `:` or `...`.
+    `index(x)` numbers them; `concatenate(x, y, ...)` makes one list of several, a number per example being one token;
+    `pt(px, py)`, `eta(px, py, pz)`, `phi(px, py)`, `px(pt, phi)`, `py(pt, phi)`, `pz(pt, eta)`,
+    `energy(pt, eta, mass)`, `mass(pt, eta, energy)`, `delta_phi(a, b)` and `delta_r(eta_a, phi_a, eta_b, phi_b)` are
+    the usual ones. A subscript never selects examples, so it begins with `:` or `...`.
 
     Attributes:
         text: as written.
@@ -262,8 +262,8 @@ class Expression:
             raise self._refuse(node, f"no function '{name}' ({close_names(name, FUNCTIONS)})")
         self._called.add(name)
         count, function = FUNCTIONS[name]
-        if node.keywords or len(node.args) != count:
-            raise self._refuse(node, f"{name} takes {count} positional argument(s)")
+        if node.keywords or (len(node.args) != count if count is not None else not node.args):
+            raise self._refuse(node, f"{name} takes {count or 'one or more'} positional argument(s)")
         arguments = [self._compile(argument) for argument in node.args]
         return lambda scope: function(scope.xp, *(argument(scope) for argument in arguments))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.jagged import Jagged
+from foundation.jagged import Jagged, concatenated
 
 
 def is_awkward(*values: Any) -> bool:
@@ -61,6 +61,19 @@ def _index(xp: Any, tokens: Any) -> Any:
     return xp.broadcast_to(xp.arange(tokens.shape[1]), tokens.shape[:2])
 
 
+def _concatenate(xp: Any, *parts: Any) -> Any:
+    """The tokens of each part after those of the one before; a number per example is one token."""
+    if any(getattr(part, "ndim", 0) < 1 for part in parts):
+        raise ValueError("concatenate takes columns; a constant is written as `0 * column[:, 0]`")
+    if not is_awkward(*parts):
+        return concatenated(parts)
+    import awkward as ak
+
+    arrays = [part.awkward() if isinstance(part, Jagged) else ak.Array(part) for part in parts]
+    lists = [array if array.ndim > 1 else ak.unflatten(array, np.ones(len(array), np.int64)) for array in arrays]
+    return ak.concatenate(lists, axis=1)
+
+
 def _eta(xp: Any, px: Any, py: Any, pz: Any) -> Any:
     return xp.arcsinh(pz / xp.hypot(px, py))
 
@@ -84,9 +97,9 @@ def _plain(name: str) -> Callable[..., Any]:
     return lambda xp, *arguments: getattr(xp, name)(*arguments)
 
 
-# name -> (number of arguments, function of (xp, *arguments)); what is not special-cased is built from ufuncs, which
-# jagged and awkward arrays take over
-FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+# name -> (number of arguments, None for one or more; function of (xp, *arguments)); what is not special-cased is built
+# from ufuncs, which jagged and awkward arrays take over
+FUNCTIONS: dict[str, tuple[int | None, Callable[..., Any]]] = {
     **{name: (1, _plain(name)) for name in ("log", "log10", "log1p", "exp", "sqrt", "abs", "sign", "isfinite")},
     **{name: (1, _plain(name)) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "floor")},
     **{name: (2, _plain(name)) for name in ("hypot", "arctan2", "minimum", "maximum")},
@@ -97,6 +110,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "clip": (3, lambda xp, x, low, high: xp.minimum(xp.maximum(x, low), high)),
     "where": (3, _where),
     "index": (1, _index),
+    "concatenate": (None, _concatenate),
     "pt": (2, _plain("hypot")),
     "phi": (2, lambda xp, px, py: xp.arctan2(py, px)),
     "eta": (3, _eta),
@@ -109,4 +123,4 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "delta_r": (4, _delta_r),
 }
 # what padding with zeros falsifies: for files only, not for `recompute`, which runs over padded tokens
-FILE_ONLY = frozenset({"max", "min", "count"})
+FILE_ONLY = frozenset({"max", "min", "count", "concatenate"})

@@ -8,7 +8,7 @@ Axes: R rows, T tokens of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -144,6 +144,24 @@ class Jagged(np.lib.mixins.NDArrayOperatorsMixin):
 
         values = ak.from_numpy(self.values)
         return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(self.rows.offsets), values.layout))
+
+
+def concatenated(parts: Sequence[Jagged | Shaped[np.ndarray, " R"]]) -> Jagged:
+    """In each row the tokens of all parts, one part after the other; a numpy array [R] is one token per row."""
+    first = next((part.rows.first for part in parts if isinstance(part, Jagged)), 0)
+    lists = [p if isinstance(p, Jagged) else Jagged(p, Rows(np.arange(len(p) + 1), first)) for p in parts]
+    if len({(len(part.rows), *part.values.shape[1:]) for part in lists}) > 1:
+        raise ValueError(
+            f"parts of {[part.values.shape[1:] or 'one number' for part in lists]} do not go into one list"
+        )
+    counts = sum(part.rows.counts for part in lists)
+    rows = Rows(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), first)
+    values = np.empty((rows.offsets[-1], *lists[0].values.shape[1:]), np.result_type(*(p.values for p in lists)))
+    begin = rows.offsets[:-1].copy()
+    for part in lists:
+        values[np.repeat(begin, part.rows.counts) + part.rows.position] = part.values
+        begin += part.rows.counts
+    return Jagged(values, rows)
 
 
 def _regular(box: Shaped[np.ndarray, " R ..."], like: Rows) -> Any:
