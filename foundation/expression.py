@@ -19,7 +19,7 @@ from foundation.errors import SchemaError, close_names
 from foundation.expression_functions import FUNCTIONS
 
 LONGEST = 2000  # characters; bounds what the parser can be made to do
-DEEPEST = 150  # nested operations; keeps Python's stack out of sight
+DEEPEST = 100  # nested operations; keeps Python's stack out of sight
 
 CONSTANTS = {"pi": float(np.pi)}
 BINARY: dict[type[ast.operator], Callable[[Any, Any, Any], Any]] = {
