@@ -160,6 +160,10 @@ def reference(name: str) -> str:
 
 
 def _label(name: str, prefix: str) -> str:
-    rest = name[len(prefix) :] if prefix and name.startswith(prefix) and len(name) > len(prefix) else name
-    label = re.sub(r"\W+", "_", rest).strip("_") or "value"
-    return label if label[0].isalpha() or label[0] == "_" else f"f{label}"
+    return identifier(name[len(prefix) :] if prefix and name.startswith(prefix) and len(name) > len(prefix) else name)
+
+
+def identifier(name: str) -> str:
+    """A name that a schema accepts: letters, digits and _, not beginning with a digit."""
+    label = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "value"
+    return f"f{label}" if label[0].isdigit() else label

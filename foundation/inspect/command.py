@@ -15,7 +15,9 @@ from foundation.command import Command
 from foundation.errors import ConfigError, DataError
 from foundation.inspect.file import ROWS, WIDE, file_tables, summarise, to_json
 from foundation.inspect.store import run_summary, store_json, store_summary
+from foundation.inspect.suggest import suggest
 from foundation.inspect.tables import pairs
+from foundation.inspect.write_schema import save_schema, schema_text
 from foundation.io import open_reader, table_names
 from foundation.runs import Run
 from foundation.store.store import MANIFEST, Store
@@ -75,12 +77,22 @@ def _arguments(parser: Any) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="of a file: how many rows to read")
     parser.add_argument("--columns", default="", help="of a file: only columns like this, each in full, e.g. 'Jet_*'")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--suggest-schema",
+        nargs="?",
+        const="-",
+        default="",
+        metavar="OUT.yaml",
+        help="of a file: write a commented starting schema to OUT.yaml (never over a file), or print it",
+    )
     parser.add_argument("--verify", action="store_true", help="of a store: compare every file with its SHA-256")
 
 
 def _run(arguments: Any) -> None:
     if arguments.rows < 1:
         raise ConfigError(f"--rows must be at least 1; it is {arguments.rows}")
+    if arguments.suggest_schema:
+        return _suggest(arguments)
     if arguments.json:
         return print(json.dumps(_json(arguments), indent=1))
     output = console()
@@ -89,6 +101,21 @@ def _run(arguments: Any) -> None:
     )
     for table in tables:
         output.print(table)
+
+
+def suggest_schema(path: str | Path, *, tree: str = "", rows: int = ROWS) -> str:
+    """A commented starting schema for a file, as YAML. Raises DataError: not a file of lists."""
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; --suggest-schema takes one detector file")
+    return schema_text(suggest(summarise(str(path), choose_tree(str(path), tree)[1], rows)))
+
+
+def _suggest(arguments: Any) -> None:
+    text = suggest_schema(arguments.path, tree=arguments.tree, rows=arguments.rows)
+    if arguments.suggest_schema == "-":
+        return print(text, end="")
+    save_schema(text, Path(arguments.suggest_schema))
+    print(f"wrote {arguments.suggest_schema}; check what it says is a guess, then `detfm ingest`")
 
 
 def console() -> Console:
