@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import awkward as ak
@@ -25,41 +25,58 @@ def generate_events(process: Process, cfg: SimulateConfig, seed: int) -> Iterato
     Raises:
         ConfigError: Pythia refuses a setting, or cannot start.
     """
-    pythia = _start(process, cfg, seed % MOST_SEED + 1)
+    settings = (*world_settings(cfg, seed), *hard_settings(process, cfg), *process.settings, *cfg.pythia)
+    pythia = start(process.label, settings)
     while True:
         records = pythia.nextBatch(BATCH_EVENTS).prt
-        yield records, _stable(records, pythia)
+        yield records, stable_particles(records, pythia)
 
 
-def _start(process: Process, cfg: SimulateConfig, seed: int) -> Any:
-    low, high = PTHAT_MARGIN
-    settings = (
+def world_settings(cfg: SimulateConfig, seed: int) -> tuple[str, ...]:
+    """What does not depend on the hard process: seed, beams, and what is stable."""
+    return (
         "Print:quiet = on",
         "Random:setSeed = on",
-        f"Random:seed = {seed}",
+        f"Random:seed = {seed % MOST_SEED + 1}",
         f"Beams:eCM = {cfg.beam_energy}",
+        # Decays within the pixel volume are Pythia's and give displaced tracks; longer-lived particles are stable.
+        "ParticleDecays:limitCylinder = on",
+        f"ParticleDecays:xyMax = {cfg.detector.track_birth_radius_max}",
+        f"ParticleDecays:zMax = {3 * cfg.detector.track_birth_radius_max}",
+    )
+
+
+def hard_settings(process: Process, cfg: SimulateConfig) -> tuple[str, ...]:
+    """The window and the bias in pTHat."""
+    low, high = PTHAT_MARGIN
+    return (
         f"PhaseSpace:pTHatMin = {low * cfg.pt_min}",
         f"PhaseSpace:pTHatMax = {high * cfg.pt_max}",
         "PhaseSpace:bias2Selection = on",
         f"PhaseSpace:bias2SelectionPow = {process.bias_power}",
         f"PhaseSpace:bias2SelectionRef = {cfg.pt_min}",
-        # Decays within the pixel volume are Pythia's and give displaced tracks; longer-lived particles are stable.
-        "ParticleDecays:limitCylinder = on",
-        f"ParticleDecays:xyMax = {cfg.detector.track_birth_radius_max}",
-        f"ParticleDecays:zMax = {3 * cfg.detector.track_birth_radius_max}",
-        *process.settings,
-        *cfg.pythia,
     )
+
+
+def start(name: str, settings: Sequence[str], source: Any = None) -> Any:
+    """An initialised Pythia; `source` is the LHAup that hands it hard events, where the settings ask for one.
+
+    Raises:
+        ConfigError: Pythia refuses a setting, or cannot start.
+    """
     pythia = pythia8mc.Pythia("", False)
     for setting in settings:
         if not pythia.readString(setting):
             raise ConfigError(f"Pythia does not know the setting '{setting}'")
+    if source is not None:
+        pythia.setLHAupPtr(source)
     if not pythia.init():
-        raise ConfigError(f"{process.label}: Pythia cannot start with these settings:\n  " + "\n  ".join(settings))
+        raise ConfigError(f"{name}: Pythia cannot start with these settings:\n  " + "\n  ".join(settings))
     return pythia
 
 
-def _stable(records: ak.Array, pythia: Any) -> Particles:
+def stable_particles(records: ak.Array, pythia: Any) -> Particles:
+    """The final particles of the records, flat, with their charges and production vertices."""
     final = records[records.status > 0]
     flat = ak.flatten(final)
     pdgid = ak.to_numpy(flat.id)
