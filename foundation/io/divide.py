@@ -204,7 +204,8 @@ def as_awkward(array: np.ndarray | ak.Array) -> ak.Array:
         return array
     if array.dtype.kind in "SU":
         return _strings(array)
-    dtype = {"float16": np.dtype("f4"), "float128": np.dtype("f8")}.get(array.dtype.name, array.dtype)
+    narrow: dict[str, np.dtype[Any]] = {"float16": np.dtype("f4"), "float128": np.dtype("f8")}
+    dtype = narrow.get(array.dtype.name, array.dtype)
     return ak.from_numpy(array.astype(dtype.newbyteorder("="), copy=False))
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import numpy as np
 import uproot
 
 from foundation.errors import DataError, close_names
-from foundation.io.divide import spans
-from foundation.io.files import reason
+from foundation.io.divide import lists, spans
+from foundation.io.files import open_bytes, reason
 from foundation.io.layout import Layout
+from foundation.io.root_columns import RootColumn, columns_of, pieces
 
 TABLES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 BIG_FILE = 1_000_000  # from this format version on, the header's pointers are 64 bits wide
 HEADER_BYTES = 20
+CACHE = "100 MB"  # of uproot's arrays
+KEEP_BYTES = 256 << 20  # of decompressed baskets, over all columns of a read
+Arrays = dict[RootColumn, ak.Array]
 
 
 class RootReader:
-    """See `foundation.io.Reader`. uproot raises whatever its parser ran into; here every failure is one DataError."""
+    """See `foundation.io.Reader`. uproot raises whatever its parser ran into; here every failure is one DataError.
+
+    Baskets are decompressed once: those that go beyond a chunk are kept for the next. Where that would keep more than
+    KEEP_BYTES, chunks are read by themselves, one column after the other.
+    """
 
     def __init__(self, path: str, tree: str = "", layout: Mapping[str, Layout] | None = None):
         self.path = path
@@ -29,7 +37,8 @@ class RootReader:
         try:
             self.name = _choose(path, _tables(self.file), tree)
             self.table: Any = self.file[self.name]
-            self.columns = _columns(self.table)
+            self.found = columns_of(self.table)
+            self.columns = list(self.found)
             self.num_rows = int(self.table.num_entries)
         except DataError:
             self.close()
@@ -47,39 +56,71 @@ class RootReader:
         self.file.close()
 
     def column_type(self, column: str) -> str:
-        return str(self.table[column].typename)
+        found = self.found[column]
+        return f"{found.typename} (cannot be read)" if found.problem else found.typename
 
     def require(self, columns: Sequence[str]) -> None:
         for column in columns:
-            if column not in self.columns:
-                hint = close_names(column, self.columns)
-                raise DataError(f"{self.path}: tree '{self.name}' has no branch '{column}'; {hint}")
+            where = f"{self.path}: tree '{self.name}'"
+            if column not in self.found:
+                raise DataError(f"{where} has no branch '{column}'; {close_names(column, self.columns)}")
+            if problem := self.found[column].problem:
+                raise DataError(f"{where}, branch '{column}' cannot be used: it {problem}")
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
-        return sum(self.table[c].uncompressed_bytes for c in columns) / max(self.num_rows, 1)
+        return sum(self.found[c].bytes for c in columns) / max(self.num_rows, 1)
 
     def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
         self.require(columns)
         stop = self.num_rows if stop is None else min(stop, self.num_rows)
-        for first, last in spans(start, stop, rows):
-            yield ak.zip({c: self._read(c, first, last) for c in columns}, depth_limit=1)
+        wanted = [self.found[c] for c in columns]
+        longest = max((int(np.diff(column.edges).max(initial=0)) for column in wanted), default=0)
+        if longest * self.bytes_per_row(columns) <= KEEP_BYTES:
+            chunks = self._together(wanted, rows, start, stop)
+        else:
+            chunks = (self._apart(wanted, first, last) for first, last in spans(start, stop, rows))
+        for arrays in chunks:
+            yield ak.zip({c.name: lists(array) for c, array in arrays.items()}, depth_limit=1)
 
-    def _read(self, column: str, start: int, stop: int) -> ak.Array:
-        where = f"{self.path}: tree '{self.name}', branch '{column}', entries {start} to {stop - 1}"
-        try:
-            array = self.table[column].array(entry_start=start, entry_stop=stop, library="ak")
-        except Exception as error:
-            raise DataError(f"{where} cannot be read; the file is damaged ({reason(error)})") from error
-        if len(array) != stop - start:
-            raise DataError(f"{where}: the branch holds only {len(array)} of {stop - start} entries")
-        return ak.from_regular(array, axis=1) if array.ndim > 1 else array
+    def _together(self, columns: list[RootColumn], rows: int, start: int, stop: int) -> Iterator[Arrays]:
+        found = pieces(self.table, columns, rows, start, stop)
+        for first, last in spans(start, stop, rows):
+            try:
+                arrays = next(found)
+            except Exception as error:
+                self._apart(columns, first, last)  # names the damaged one
+                raise DataError(f"{self._where(columns[0], first, last)} cannot be read ({reason(error)})") from error
+            yield self._checked(arrays, first, last)
+
+    def _apart(self, columns: list[RootColumn], first: int, last: int) -> Arrays:
+        """One column after the other, so that only one column's baskets are in memory."""
+        arrays: Arrays = {}
+        for column in columns:
+            try:
+                (found,) = pieces(self.table, [column], last - first, first, last)
+            except Exception as error:
+                where = self._where(column, first, last)
+                raise DataError(f"{where} cannot be read; the file is damaged ({reason(error)})") from error
+            arrays[column] = ak.to_packed(found[column])
+        return self._checked(arrays, first, last)
+
+    def _checked(self, arrays: Arrays, first: int, last: int) -> Arrays:
+        for column, array in arrays.items():
+            if len(array) != last - first:
+                where = self._where(column, first, last)
+                raise DataError(f"{where}: the branch holds only {len(array)} of {last - first} entries")
+        return arrays
+
+    def _where(self, column: RootColumn, first: int, last: int) -> str:
+        return f"{self.path}: tree '{self.name}', branch '{column.name}', entries {first} to {last - 1}"
 
 
 def _open(path: str) -> Any:
     _check_header(path)
     try:
-        return uproot.open(path)
+        # of an RNTuple uproot also reads the cluster after the last: the cache saves decompressing that twice
+        return uproot.open(path, array_cache=CACHE)
     except Exception as error:
         raise DataError(f"{path}: the ROOT file's directory cannot be read ({reason(error)})") from error
 
@@ -88,13 +129,6 @@ def _tables(file: Any) -> dict[str, str]:
     """Path inside the file -> class, for everything that is a table (the newest cycle of each)."""
     names = file.classnames(recursive=True, cycle=False)
     return {name: kind for name, kind in names.items() if kind in TABLES}
-
-
-def _columns(table: Any) -> list[str]:
-    """Names of a TTree's branches, without those that only group others, or of an RNTuple's fields."""
-    if not hasattr(table, "branches"):
-        return [field.name for field in table.fields]
-    return [branch.name for branch in table.itervalues(recursive=True) if len(branch.branches) == 0]
 
 
 def _choose(path: str, found: dict[str, str], wanted: str) -> str:
@@ -111,15 +145,15 @@ def _choose(path: str, found: dict[str, str], wanted: str) -> str:
 
 def _check_header(path: str) -> None:
     """Raises DataError unless this is a ROOT file that is as long as its header says."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         header = file.read(HEADER_BYTES)
+        size = file.seek(0, 2)
     if header[:4] != b"root":
         raise DataError(f"{path}: not a ROOT file (it begins with {header[:4]!r})")
     if len(header) < HEADER_BYTES:
         raise DataError(f"{path}: cut short inside the header: {len(header)} bytes")
     version, _ = struct.unpack(">ii", header[4:12])
     (end,) = struct.unpack(">q", header[12:20]) if version >= BIG_FILE else struct.unpack(">i", header[12:16])
-    size = Path(path).stat().st_size
     if size < end:
         raise DataError(
             f"{path}: cut short: the header says {end:,} bytes and {size:,} are there; copy or write the file again"
