@@ -190,6 +190,8 @@ def from_column(column: Any, first: int = 0) -> Any:
         return column
     if layout.is_regular:
         layout = layout.to_ListOffsetArray64(True)
+    if layout.is_unknown or (layout.is_list and layout.content.is_unknown):  # nothing in it, so of no type
+        return from_column(ak.enforce_type(column, "float64" if layout.is_unknown else "var * float64"), first)
     if not layout.is_list:
         return ak.to_numpy(layout) if layout.is_numpy else column
     if not _is_box(layout.content):

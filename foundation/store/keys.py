@@ -64,7 +64,8 @@ def _words(where: str, value: Any) -> Shaped[np.ndarray, "..."]:
     if array.dtype.kind not in "SUO":
         return bits(numbers(where, array))
     distinct, inverse = np.unique(array.astype(str), return_inverse=True)
-    return np.array([word(text) for text in distinct], np.uint64)[inverse].reshape(array.shape)
+    words = np.array([word(text) for text in distinct], np.uint64)
+    return np.asarray(words[inverse.reshape(array.shape)])
 
 
 def _flat(where: str, column: Any, rows: int) -> tuple[np.ndarray, Int[np.ndarray, " R"]]:
