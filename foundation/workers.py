@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import Any
 
 from foundation.errors import ConfigError, ToolError, missing_extra
 
-# run(function, calls): yields (position of the call, its result) as calls end, in any order.
-Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Iterator[tuple[int, Any]]]
+# run(function, calls): yields the result of each call as it ends, in any order.
+Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Iterator[Any]]
 AHEAD = 2  # calls handed out per worker: the next is there when one ends, and few are to be cancelled
 
 
@@ -78,9 +78,9 @@ def stoppable(message: str) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _here(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-    for number, call in enumerate(calls):
-        yield number, function(*call)
+def _here(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    for call in calls:
+        yield function(*call)
 
 
 @contextmanager
@@ -88,17 +88,17 @@ def _processes(count: int) -> Iterator[Run]:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_initialise)
 
-    def run(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-        numbers, waiting = {}, iter(enumerate(calls))
+    def run(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        under_way: set[Future[Any]] = set()
+        waiting = iter(calls)
         while True:
-            for number, call in waiting:
-                numbers[pool.submit(function, *call)] = number
-                if len(numbers) >= AHEAD * count:
-                    break
-            if not numbers:
+            for _, call in zip(range(AHEAD * count - len(under_way)), waiting):
+                under_way.add(pool.submit(function, *call))
+            if not under_way:
                 return
-            for future in wait(numbers, return_when=FIRST_COMPLETED).done:
-                yield numbers.pop(future), future.result()
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
 
     try:
         yield run
@@ -140,23 +140,19 @@ def _cluster(scheduler: str) -> Iterator[Run]:
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
 
-    def run(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-        waiting, under_way = iter(enumerate(calls)), distributed.as_completed()
-        numbers: dict[Any, int] = {}
+    def run(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        waiting, under_way = iter(calls), distributed.as_completed()
         try:
             while True:
-                room = max(AHEAD * sum(client.nthreads().values()), 1) - len(numbers)
-                for _, (number, call) in zip(range(room), waiting):
+                room = max(AHEAD * sum(client.nthreads().values()), 1) - under_way.count()
+                for _, call in zip(range(room), waiting):
                     # Not pure: a call of the same arguments is made again, not looked up.
-                    future = client.submit(function, *call, pure=False)
-                    numbers[future] = number
-                    under_way.add(future)
-                if not numbers:
+                    under_way.add(client.submit(function, *call, pure=False))
+                if not under_way.count():
                     return
-                future = next(under_way)
-                yield numbers.pop(future), future.result()
+                yield next(under_way).result()
         finally:
-            client.cancel(list(numbers))
+            client.cancel(list(under_way.futures))
 
     with client:
         yield run

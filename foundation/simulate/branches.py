@@ -21,7 +21,7 @@ def jet_branches(jets: Jets, candidates: Candidates, cfg: SimulateConfig) -> dic
     jet_* are of all constituents; part_* are the leading `cfg.max_constituents`.
     """
     constituents = ak.to_numpy(ak.num(jets.members))
-    floats = _kinematics(jets) | (_substructure(jets, candidates) if cfg.substructure else {})
+    floats = _kinematics(jets) | (_substructure(jets, candidates, cfg.radius) if cfg.substructure else {})
     leading = jets.members[:, : cfg.max_constituents]
     kept = ak.to_numpy(ak.num(leading))
     particles = _particles(jets, candidates, ak.to_numpy(ak.flatten(leading)), kept, cfg)
@@ -46,12 +46,13 @@ def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, " J"]]:
     }
 
 
-def _substructure(jets: Jets, candidates: Candidates) -> dict[str, Float[np.ndarray, " J"]]:
+def _substructure(jets: Jets, candidates: Candidates, radius: float) -> dict[str, Float[np.ndarray, " J"]]:
     rows = ak.to_numpy(ak.flatten(jets.members))
     px, py, pz, energy = (getattr(candidates, name)[rows] for name in ("px", "py", "pz", "energy"))
     constituents = four_vectors(px, py, pz, energy, ak.to_numpy(ak.num(jets.members)))
-    taus = subjettiness(constituents).T
-    return {"jet_sdmass": soft_drop_mass(constituents)} | {f"jet_tau{n}": tau for n, tau in enumerate(taus, start=1)}
+    taus = subjettiness(constituents, radius).T
+    masses = {"jet_sdmass": soft_drop_mass(constituents, radius)}
+    return masses | {f"jet_tau{n}": tau for n, tau in enumerate(taus, start=1)}
 
 
 def _particles(

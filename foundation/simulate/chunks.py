@@ -21,6 +21,7 @@ from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import respond
 from foundation.simulate.events import BATCH_EVENTS, generate_events
 from foundation.simulate.jets import find_jets, parton_groups
+from foundation.simulate.plan import Task
 from foundation.simulate.processes import PROCESSES
 
 PT_BINS = 10
@@ -28,8 +29,8 @@ MOST_EVENTS_PER_JET = 400  # a chunk that needs more will not end
 CHUNK_BITS, EVENT_BITS = 24, 24  # event_id is class index, chunk, event; 15 bits remain for the class
 
 
-def generate_chunk(cfg: SimulateConfig, label: str, chunk: int, jets: int) -> dict[str, Any]:
-    """Columns of `jets` jets of the class `label`: those of `jet_branches`, the labels and `event_id`.
+def generate_chunk(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
+    """Columns of one task, jets of one class: those of `jet_branches`, the labels and `event_id`.
 
     Jagged columns are awkward arrays (jets x var), the others numpy arrays (jets,).
 
@@ -37,6 +38,7 @@ def generate_chunk(cfg: SimulateConfig, label: str, chunk: int, jets: int) -> di
         ConfigError: Pythia refuses a setting.
         DataError: the process gives too few matched jets in the window.
     """
+    label, chunk, jets = task.name, task.chunk, task.rows
     process = PROCESSES[label]
     seeds = np.random.SeedSequence(cfg.seed, spawn_key=(process.index, chunk))
     rng = np.random.default_rng(seeds)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Literal
 
 from foundation.errors import ConfigError, close_names
 from foundation.simulate.columns import FLOAT_COLUMNS
+from foundation.simulate.conditions_config import ConditionsConfig
 from foundation.simulate.detector import DetectorConfig
+from foundation.simulate.events_config import EventsConfig
 from foundation.simulate.processes import find_processes
+from foundation.simulate.views_config import ViewsConfig
 
-JET_RADIUS = 0.8
-CHUNK_JETS = 500  # part of what defines a sample: another value gives other jets
+MOST_RADIUS = 1.5  # beyond half of pi a jet is no jet
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,14 @@ class SimulateConfig:
     """What to generate. The defaults for the jets are those of JetClass: 500 < pt < 1000 GeV, |eta| < 2.
 
     Attributes:
-        classes: jet classes, by the name of their JetClass label branch.
+        sample: jets, one at most of each collision, by class; or whole events, as `events` says.
+        classes: jet classes, by the name of their label branch.
         jets_per_class: jets of each class.
         seed: of everything. The same settings and seed give the same columns, whatever the number of processes.
-        pt_min, pt_max: window of the detector-level jet pt, GeV. Within it every class has the same, flat, spectrum.
+        radius: of the anti-kt jets.
+        pt_min, pt_max: window of the detector-level jet pt, GeV.
+        spectrum: of the jet pt in the window. flat: the same number in each of ten bins, for every class, so that pt
+            alone cannot tell the classes apart. natural: as the cross section falls, by unweighted events.
         eta_max: largest |eta| of the jet axis.
         beam_energy: proton-proton centre-of-mass energy, GeV.
         max_constituents: the leading ones in pt are kept; how many jets lost some is reported.
@@ -33,13 +40,20 @@ class SimulateConfig:
         steps: by column, the values are rounded to multiples of this step: an absolute precision of step / 2.
         pythia: further Pythia settings, applied last; for instance ["PartonLevel:MPI = off"].
         detector: the response.
+        events: whole events, if `sample` says so.
+        views: re-simulation of the same hard partons.
+        conditions: how the detector changes along a run.
+        compression: of the ROOT file. lzma makes it a third smaller and takes ten times as long to write.
     """
 
+    sample: Literal["jets"] = "jets"
     classes: tuple[str, ...] = ("label_QCD", "label_Tbqq", "label_Wqq", "label_Zqq", "label_Hbb")
     jets_per_class: int = 1000
     seed: int = 1
+    radius: float = 0.8
     pt_min: float = 500.0
     pt_max: float = 1000.0
+    spectrum: Literal["flat", "natural"] = "flat"
     eta_max: float = 2.0
     beam_energy: float = 13_000.0
     max_constituents: int = 128
@@ -48,6 +62,10 @@ class SimulateConfig:
     steps: dict[str, float] = field(default_factory=dict)
     pythia: tuple[str, ...] = ()
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    events: EventsConfig = field(default_factory=EventsConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
+    compression: Literal["zstd", "zlib", "lzma"] = "zstd"
 
 
 def check(cfg: SimulateConfig) -> None:
@@ -56,6 +74,13 @@ def check(cfg: SimulateConfig) -> None:
     Raises:
         ConfigError: an unknown class or column, an empty window, or a number out of its range.
     """
+    if cfg.seed < 0:
+        raise ConfigError(f"seed = {cfg.seed}: at least 0 is needed")
+    _check_detector(cfg.detector)
+    _check_jets(cfg)
+
+
+def _check_jets(cfg: SimulateConfig) -> None:
     find_processes(cfg.classes)
     if not 0 < cfg.pt_min < cfg.pt_max:
         raise ConfigError(f"the pt window is empty: pt_min = {cfg.pt_min} GeV, pt_max = {cfg.pt_max} GeV")
@@ -63,15 +88,16 @@ def check(cfg: SimulateConfig) -> None:
         raise ConfigError(
             f"pt_max = {cfg.pt_max} GeV cannot be reached: half of beam_energy is {cfg.beam_energy / 2} GeV"
         )
-    if not 0 < cfg.eta_max <= cfg.detector.calorimeter_eta_max - JET_RADIUS:
+    if not 0 < cfg.radius <= MOST_RADIUS:
+        raise ConfigError(f"radius = {cfg.radius}: 0 < radius <= {MOST_RADIUS} is needed")
+    if not 0 < cfg.eta_max <= cfg.detector.calorimeter_eta_max - cfg.radius:
         raise ConfigError(
-            f"eta_max = {cfg.eta_max}: jets of radius {JET_RADIUS} must lie within the calorimeter, "
-            f"0 < eta_max <= {cfg.detector.calorimeter_eta_max - JET_RADIUS:g}"
+            f"eta_max = {cfg.eta_max}: jets of radius {cfg.radius:g} must lie within the calorimeter, "
+            f"0 < eta_max <= {cfg.detector.calorimeter_eta_max - cfg.radius:g}"
         )
-    if min(cfg.jets_per_class, cfg.max_constituents) < 1 or cfg.seed < 0:
-        raise ConfigError("jets_per_class and max_constituents must be at least 1, seed at least 0")
+    if min(cfg.jets_per_class, cfg.max_constituents) < 1:
+        raise ConfigError("jets_per_class and max_constituents must be at least 1")
     _check_rounding(cfg)
-    _check_detector(cfg.detector)
 
 
 def _check_rounding(cfg: SimulateConfig) -> None:

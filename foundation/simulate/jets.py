@@ -10,7 +10,7 @@ import numpy as np
 import vector
 from jaxtyping import Bool, Float, Int
 
-from foundation.simulate.config import JET_RADIUS, SimulateConfig
+from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import Candidates
 from foundation.simulate.processes import Process
 
@@ -98,7 +98,7 @@ def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateCo
     first = np.concatenate([[0], np.cumsum(counts)])
     cluster = fastjet.ClusterSequence(
         four_vectors(candidates.px, candidates.py, candidates.pz, candidates.energy, counts),
-        fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS),
+        fastjet.JetDefinition(fastjet.antikt_algorithm, cfg.radius),
     )
     found = cluster.inclusive_jets(min_pt=cfg.pt_min)
     event = np.repeat(np.arange(events), ak.to_numpy(ak.num(found)))
@@ -106,7 +106,7 @@ def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateCo
     px, py, pz, energy = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E"))
     members = ak.flatten(cluster.constituent_index(min_pt=cfg.pt_min), axis=1) + first[event]
 
-    group = _match(px, py, pz, event, groups)
+    group = _match(px, py, pz, event, groups, cfg.radius)
     pt = np.hypot(px, py)
     good = (pt < cfg.pt_max) & (np.abs(np.arcsinh(pz / pt)) < cfg.eta_max) & (group >= 0)
     keep = np.flatnonzero(good)[rng.permutation(good.sum())]
@@ -135,20 +135,25 @@ def _match(
     pz: Float[np.ndarray, " J"],
     event: Int[np.ndarray, " J"],
     groups: list[PartonGroup],
+    radius: float,
 ) -> Int[np.ndarray, " J"]:
     """For each jet the first group that lies within the jet radius entirely, or -1."""
     eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
-    inside = np.stack([_contains(eta, phi, event, group) for group in groups])
+    inside = np.stack([_contains(eta, phi, event, group, radius) for group in groups])
     return np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
 
 
 def _contains(
-    eta: Float[np.ndarray, " J"], phi: Float[np.ndarray, " J"], event: Int[np.ndarray, " J"], group: PartonGroup
+    eta: Float[np.ndarray, " J"],
+    phi: Float[np.ndarray, " J"],
+    event: Int[np.ndarray, " J"],
+    group: PartonGroup,
+    radius: float,
 ) -> Bool[np.ndarray, " J"]:
     parton_eta = np.arcsinh(group.pz / np.hypot(group.px, group.py))[event]
     parton_phi = np.arctan2(group.py, group.px)[event]
     distance = np.hypot(parton_eta - eta[:, None], delta_phi(parton_phi, phi[:, None]))
-    return (distance < JET_RADIUS).all(axis=1)  # NaN, an absent group, is not inside
+    return (distance < radius).all(axis=1)  # NaN, an absent group, is not inside
 
 
 def _by_descending_pt(members: ak.Array, candidates: Candidates) -> ak.Array:

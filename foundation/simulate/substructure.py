@@ -10,29 +10,27 @@ import fastjet
 import numpy as np
 from jaxtyping import Float
 
-from foundation.simulate.config import JET_RADIUS
-
 EVERYTHING = 1000.0  # a clustering radius that no jet reaches: all constituents end in one jet
 SOFT_DROP_Z, SOFT_DROP_BETA = 0.1, 0
 
 
-def soft_drop_mass(constituents: ak.Array) -> Float[np.ndarray, " J"]:
+def soft_drop_mass(constituents: ak.Array, radius: float) -> Float[np.ndarray, " J"]:
     """Mass in GeV after soft drop (arXiv:1402.2657) with z_cut = 0.1 and beta = 0, on the Cambridge/Aachen tree."""
     tree = _cluster(constituents, fastjet.cambridge_algorithm)
     with _fastjet_warnings():
         groomed = tree.exclusive_jets_softdrop_grooming(
-            njets=1, beta=SOFT_DROP_BETA, symmetry_cut=SOFT_DROP_Z, R0=JET_RADIUS
+            njets=1, beta=SOFT_DROP_BETA, symmetry_cut=SOFT_DROP_Z, R0=radius
         )
     return np.maximum(ak.to_numpy(groomed.msoftdrop), 0)
 
 
-def subjettiness(constituents: ak.Array, most: int = 4) -> Float[np.ndarray, "J most"]:
+def subjettiness(constituents: ak.Array, radius: float, most: int = 4) -> Float[np.ndarray, "J most"]:
     """tau_1 ... tau_most (arXiv:1011.2268, equation 1) with beta = 1 and the exclusive-kt axes, not minimised.
 
     tau_N is 0 for a jet of at most N constituents, each of which is then its own axis.
     """
     eta, phi, pt = _eta_phi_pt(constituents)
-    norm = JET_RADIUS * ak.to_numpy(ak.sum(pt, axis=1))
+    norm = radius * ak.to_numpy(ak.sum(pt, axis=1))
     taus = np.zeros((len(constituents), most))
     for n in range(1, most + 1):
         enough = np.flatnonzero(ak.to_numpy(ak.num(constituents)) > n)

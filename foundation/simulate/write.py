@@ -1,14 +1,20 @@
-"""Columns -> a ROOT file: one TTree `tree` of jagged and flat branches, and the settings as JSON in `metadata`."""
+"""Columns -> a ROOT file: one TTree `tree` of jagged and flat branches, and the settings as JSON in `metadata`.
+
+Equal columns give equal bytes: the file's identifier is made from the settings, and its dates are all the same.
+"""
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import json
-import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import awkward as ak
 import numpy as np
@@ -21,32 +27,41 @@ from foundation.simulate.config import SimulateConfig
 
 TREE, METADATA = "tree", "metadata"
 MADE_BY = "detfm simulate"
-PARTICLES = "part"  # jagged columns are branches part_*, with the branch npart as their common counter
+DATE = datetime.datetime(2000, 1, 1)
+COMPRESSION = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(9)}
 
 
-class JetWriter:
-    """Appends blocks of jets to the tree; each block becomes one basket per branch."""
+class TreeWriter:
+    """Appends blocks of rows to the tree; each block becomes one basket per branch."""
 
     def __init__(self, file: Any):
         self.file = file
         self.tree: Any = None
 
     def append(self, columns: dict[str, Any]) -> None:
-        prefix = f"{PARTICLES}_"
-        particles = {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
-        block = {n: c for n, c in columns.items() if not n.startswith(prefix)}
-        block[PARTICLES] = ak.zip(particles)
+        """Jagged columns are branches `PREFIX_name` with the branch nPREFIX as their common counter."""
+        groups: dict[str, dict[str, ak.Array]] = {}
+        for name, column in columns.items():
+            if isinstance(column, ak.Array):
+                prefix, _, field = name.partition("_")
+                groups.setdefault(prefix, {})[field] = column
+        records = {prefix: ak.zip(fields) for prefix, fields in groups.items()}
+        block = {n: c for n, c in columns.items() if not isinstance(c, ak.Array)} | records
         if self.tree is None:
-            types = {n: c.type if isinstance(c, ak.Array) else c.dtype for n, c in block.items()}
-            types[PARTICLES] = ak.type(block[PARTICLES]).content
-            self.tree = self.file.mktree(TREE, types)
+            flat = {n: (c.dtype, c.shape[1:]) if c.ndim > 1 else c.dtype for n, c in block.items() if n not in records}
+            self.tree = self.file.mktree(TREE, flat | {n: ak.type(c).content for n, c in records.items()})
         self.tree.extend(block)
 
 
-def shuffled(blocks: list[dict[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
-    """The jets of several chunks in random order."""
-    order = rng.permutation(sum(len(block["event_id"]) for block in blocks))
-    return {name: _join([block[name] for block in blocks])[order] for name in blocks[0]}
+def joined(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of several chunks, one after the other."""
+    return {name: _join([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def shuffled(columns: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The rows in random order."""
+    order = rng.permutation(len(next(iter(columns.values()))))
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _join(parts: list[Any]) -> Any:
@@ -54,23 +69,16 @@ def _join(parts: list[Any]) -> Any:
 
 
 @contextmanager
-def new_file(out: Path, cfg: SimulateConfig, overwrite: bool = False) -> Iterator[JetWriter]:
-    """A writer whose file appears at `out` complete, when the block ends without an error, or not at all.
-
-    Raises:
-        RunError: see `check_room`.
-    """
-    check_room(out, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        with uproot.recreate(partial, compression=uproot.LZMA(9)) as file:
-            file[METADATA] = json.dumps(metadata(cfg), indent=1)
-            yield JetWriter(file)
-        check_room(out, overwrite)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+def new_file(path: Path, cfg: SimulateConfig) -> Iterator[TreeWriter]:
+    """Writes the file `path`, replacing what is there."""
+    text = json.dumps(metadata(cfg), indent=1)
+    identifier = uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
+    # uproot dates every object that it writes, and takes no date from its caller.
+    same_date = mock.patch("uproot._util.datetime_to_code", return_value=uproot._util.datetime_to_code(DATE))
+    options = {"compression": COMPRESSION[cfg.compression], "uuid_function": lambda: identifier}
+    with same_date, uproot.recreate(path, **options) as file:
+        file[METADATA] = text
+        yield TreeWriter(file)
 
 
 def check_room(out: Path, overwrite: bool) -> None:
@@ -83,19 +91,24 @@ def check_room(out: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise RunError(f"{out} exists and is left as it is; choose another --out, or --overwrite to replace it")
-    try:
-        with uproot.open(out) as file:
-            ours = json.loads(file[METADATA])["made_by"] == MADE_BY
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
+    if read_metadata(out) is None:
         raise RunError(
             f"{out} was not written by `{MADE_BY}`, so --overwrite does not replace it; choose another --out"
         )
 
 
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """What `metadata` gave when `path` was written; None for any other file."""
+    try:
+        with uproot.open(path) as file:
+            found = json.loads(file[METADATA])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) and found.get("made_by") == MADE_BY else None
+
+
 def metadata(cfg: SimulateConfig) -> dict[str, Any]:
-    """What is stored beside the jets: every setting, and the versions of what made them."""
+    """What is stored beside the rows: every setting with the seed, and the versions of what made them."""
     packages = ("pythia8mc", "fastjet", "numpy", "awkward", "uproot")
     versions = {"detfm": __version__, **{package: version(package) for package in packages}}
     return {"made_by": MADE_BY, "settings": to_dict(cfg), "versions": versions}

@@ -1,0 +1,106 @@
+"""Plan -> finished chunks in `OUT.partial/` -> the ROOT file, over processes or a cluster, interrupted or not."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundation.errors import missing_extra
+from foundation.progress import Bar, progress
+from foundation.simulate.config import SimulateConfig, check
+from foundation.simulate.parts import Partial, make_chunk, open_partial, read_chunk
+from foundation.simulate.plan import KINDS, Plan
+from foundation.simulate.write import check_room, joined, metadata, new_file, shuffled
+from foundation.workers import Run, stoppable, workers
+
+SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares its seed with the shuffling
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What was written: `clipped` jets had more than `max_constituents` constituents and lost the softest."""
+
+    path: Path
+    rows: int
+    clipped: int
+
+
+def simulate(
+    cfg: SimulateConfig, out: Path, processes: int = 1, scheduler: str = "", overwrite: bool = False
+) -> Simulated:
+    """Generates the sample of `cfg` into the ROOT file `out`.
+
+    Blocks are written in the order of the plan, in a random order of their rows if the plan says so. Equal settings
+    give equal bytes, whatever the number of processes and however often the work was interrupted: finished chunks
+    wait in `out`.partial, and the same call continues with them. `out` appears complete or not at all.
+
+    Args:
+        processes: spawned; 1 generates in this one.
+        scheduler: address or file of a dask scheduler, instead of processes.
+        overwrite: replace a file that this function wrote, once the new one is complete; discard unfinished work
+            of other settings.
+
+    Raises:
+        ConfigError: settings that cannot work, found before anything is generated.
+        RunError: `out` exists and is not to be, or must not be, replaced; unfinished work of other settings is there.
+        ToolError: an optional package is missing, or a worker process died.
+        DataError: a class gives too few jets in the window.
+        Stopped: SIGINT or SIGTERM came.
+    """
+    check(cfg)
+    check_room(out, overwrite)
+    for package in ("pythia8mc", "fastjet"):
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra(package, "sim", "`detfm simulate`")
+    plan, unit = KINDS[cfg.sample].plan(cfg), KINDS[cfg.sample].unit
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open_partial(out, metadata(cfg), overwrite) as partial,
+        stoppable(f"stopped; what is finished waits in {out}.partial, and the same command continues"),
+    ):
+        done = {number for number in range(len(plan.tasks)) if partial.chunk(number).exists()}
+        rows_done = sum(plan.tasks[number].rows for number in done)
+        with (
+            workers(min(processes, max(len(plan.tasks) - len(done), 1)), scheduler) as run,
+            progress("simulate", float(plan.rows), unit, float(rows_done)) as bar,
+            new_file(partial.output, cfg) as writer,
+        ):
+            clipped = 0
+            for number, block in enumerate(_blocks(cfg, plan, partial, done, run, bar)):
+                clipped += _clipped(block, cfg)
+                if plan.shuffle:
+                    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(SHUFFLE_STREAM, number))
+                    block = shuffled(block, np.random.default_rng(seeds))
+                writer.append(block)
+        check_room(out, overwrite)
+        partial.output.replace(out)
+        partial.remove()
+    return Simulated(out, plan.rows, clipped)
+
+
+def _blocks(
+    cfg: SimulateConfig, plan: Plan, partial: Partial, done: set[int], run: Run, bar: Bar
+) -> Iterator[dict[str, Any]]:
+    """The blocks in order, each as soon as its chunks and those of all before it are there."""
+    missing = [number for number in range(len(plan.tasks)) if number not in done]
+    made = run(make_chunk, [(cfg, plan.tasks[n], n, partial.chunk(n)) for n in missing])
+    first = 0
+    for block in plan.blocks:
+        numbers = range(first, first + len(block))
+        first += len(block)
+        while not done.issuperset(numbers):
+            finished = next(made)
+            done.add(finished)
+            bar.advance(float(plan.tasks[finished].rows))
+        yield joined([read_chunk(partial.chunk(number)) for number in numbers])
+
+
+def _clipped(columns: dict[str, Any], cfg: SimulateConfig) -> int:
+    counts = columns.get("jet_nparticles", ())
+    return int((np.asarray(counts) > cfg.max_constituents).sum())

@@ -1,0 +1,86 @@
+"""What `detfm simulate` can make: how a sample of each kind divides into tasks, and which function makes one.
+
+A task is a pure function of the settings, its name and its number. Tasks are therefore the unit of parallel and of
+resumed work, and any number of processes gives the same sample.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.simulate.config import SimulateConfig
+
+CHUNK_JETS = 500  # part of what defines a sample: another value gives other jets
+
+
+@dataclass(frozen=True)
+class Task:
+    """`rows` jets or events, the `chunk`-th lot of the class or process `name`."""
+
+    name: str
+    chunk: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks of tasks in the order of the file. A block is one basket per branch; its rows are shuffled, or not."""
+
+    blocks: list[list[Task]]
+    shuffle: bool = True
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for block in self.blocks for task in block]
+
+    @property
+    def rows(self) -> int:
+        return sum(task.rows for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of sample.
+
+    Attributes:
+        unit: what a row is, in the plural.
+        plan: the tasks.
+        generate: `module:function` of (cfg, task) -> columns, imported where a task runs: it needs the extra `sim`.
+            Columns are numpy arrays (rows,) or (rows, K), or awkward arrays (rows x var) of numbers; the jagged ones
+            that share a prefix up to the first `_` have the same counts.
+    """
+
+    unit: str
+    plan: Callable[[SimulateConfig], Plan]
+    generate: str
+
+
+def lots(counts: dict[str, int], size: int) -> list[list[Task]]:
+    """Blocks of at most `size` rows of each name, until each has its count."""
+    blocks = range(max((-(-count // size) for count in counts.values()), default=0))
+    return [
+        [Task(name, k, min(size, count - k * size)) for name, count in counts.items() if k * size < count]
+        for k in blocks
+    ]
+
+
+def plan_jets(cfg: SimulateConfig) -> Plan:
+    return Plan(lots(dict.fromkeys(cfg.classes, cfg.jets_per_class), CHUNK_JETS))
+
+
+KINDS = {
+    "jets": Kind("jets", plan_jets, "foundation.simulate.chunks:generate_chunk"),
+}
+
+
+def run_task(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
+    """The columns of one task.
+
+    Raises:
+        ConfigError, DataError: see the function of the kind.
+    """
+    module, function = KINDS[cfg.sample].generate.split(":")
+    return getattr(importlib.import_module(module), function)(cfg, task)
