@@ -10,6 +10,7 @@ from rich.table import Table
 
 from foundation.inspect.tables import pairs, table
 from foundation.runs import Run
+from foundation.store.accounting import for_people
 from foundation.store.store import Store
 
 
@@ -24,7 +25,7 @@ def _splits(store: Store) -> Table:
     for name, split in splits.items():
         tokens = ", ".join(f"{m} {_mean_length(h):.1f}" for m, h in split["lengths"].items())
         classes = "; ".join(f"{c} {n:,}" for label in split["classes"].values() for c, n in label.items() if n)
-        shown.add_row(name, f"{split['rows']:,}", str(len(split["shards"])), tokens, classes)
+        shown.add_row(name, f"{split['rows']:,}", f"{split['shards']:,}", tokens, classes)
     return shown
 
 
@@ -34,15 +35,7 @@ def _mean_length(histogram: list[int]) -> float:
 
 def _accounting(store: Store) -> Table:
     found = store.manifest["accounting"]
-    rows = {"read": found["read"], "removed by the cut": found["cut"]}
-    rows |= {f"quarantined: {why}": count for why, count in found["quarantined"].items() if count}
-    rows |= {"written": found["written"]}
-    for modality, tokens in found["tokens"].items():
-        rows |= {f"{modality}: tokens {what}": count for what, count in tokens.items() if count}
-    rows |= {f"NaN or infinite: {where}": count for where, count in found["nonfinite_values"].items()}
-    for label, values in found["unknown_values"].items():
-        rows |= {f"unknown {label}: {value}": count for value, count in values.items()}
-    return pairs(f"rows of {len(store.manifest['sources'])} file(s)", rows)
+    return pairs(f"rows of {found['files']['given']} file(s)", for_people(found))
 
 
 def _statistics(store: Store) -> list[Table]:

@@ -1,87 +1,49 @@
-"""`detfm ingest`: detector files -> store. Every row is written, removed by the cut or quarantined, and counted."""
+"""`detfm ingest`: detector files -> store. Every row is written, removed by a cut or quarantined, and counted.
+
+plan: every file is looked at, and all rows are divided into units of work (`plan.json` in `STORE.partial`).
+units: each is read and written by itself, by any process of any machine, into `STORE.partial/units`.
+finish: the units' shards become the store. Interrupted anywhere, the same command goes on and ends with the same store.
+"""
 
 from __future__ import annotations
 
-import glob
+import fcntl
+import json
+import os
 import shutil
-import tempfile
-from collections import Counter
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import awkward as ak
-import numpy as np
+from rich.markup import escape
 
-from foundation import __version__
 from foundation.command import Command
-from foundation.errors import ConfigError, DataError, SchemaError
-from foundation.expression import Expression
-from foundation.hashing import uniform
-from foundation.io import Reader, open_reader
-from foundation.progress import Bar, console, progress
-from foundation.runs import Run, check_room, make_room
+from foundation.errors import ConfigError, DataError, RunError, SchemaError
+from foundation.io.files import expand, is_url
+from foundation.progress import console, progress
+from foundation.runs import check_room, sha256, write_json
 from foundation.schema import DetectorSchema
-from foundation.store.examples import Examples, Findings, Policies, Problem, examples, per_row
-from foundation.store.store import FORMAT, MANIFEST, VERSION
-from foundation.store.writer import SplitWriter
+from foundation.store.cluster import make_workers
+from foundation.store.finish import Finish
+from foundation.store.job import Job, SourceFile, Unit
+from foundation.store.plan import FILE as PLAN
+from foundation.store.plan import Plan, Planner
+from foundation.store.probe import SKIP_ADVICE, columns_of, probe
+from foundation.store.settings import IngestConfig
+from foundation.store.unit import Outcome, is_complete, run_unit
+from foundation.store.workers import Processes, Workers
+
+DONE = "done.json"  # the store is complete and only has to take its place
+FEW_FILES = 16  # are looked at here; more by all workers
 
 
-@dataclass(frozen=True)
-class IngestConfig:
-    """Settings of `detfm ingest`.
-
-    Attributes:
-        select: boolean expression over file columns; rows where it is false are removed, and counted.
-        nonfinite: what to do with rows that hold a NaN, an infinity or a number beyond float32.
-        unknown_label: what to do with rows whose class is none of the schema's: refuse the file, set the row aside, or
-            keep it with label -1.
-        chunk_rows: rows read and evaluated at a time; bounds the memory.
-        shard_rows: rows per shard, at least; a shard is closed at the end of a chunk.
-    """
-
-    select: str = ""
-    nonfinite: Literal["error", "quarantine"] = "error"
-    unknown_label: Literal["error", "quarantine", "unlabelled"] = "error"
-    chunk_rows: int = 50_000
-    shard_rows: int = 200_000
-
-
-@dataclass
-class Accounting:
-    """Where the rows went: read = written + removed by the cut + quarantined. Likewise for tokens, by modality."""
-
-    read: int = 0
-    cut: int = 0
-    nonfinite: int = 0
-    unknown_label: int = 0
-    written: int = 0
-    nonfinite_values: Counter[str] = field(default_factory=Counter)
-    unknown_values: dict[str, Counter[str]] = field(default_factory=dict)
-    tokens: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "read": self.read,
-            "cut": self.cut,
-            "quarantined": {"nonfinite": self.nonfinite, "unknown_label": self.unknown_label},
-            "written": self.written,
-            "nonfinite_values": dict(self.nonfinite_values),
-            "unknown_values": {label: dict(values) for label, values in self.unknown_values.items()},
-            "tokens": {modality: dict(counts) for modality, counts in self.tokens.items()},
-        }
-
-    def note(self, findings: Findings) -> None:
-        if "nonfinite" in findings.problems:
-            self.nonfinite_values.update(findings.problems["nonfinite"].counts)
-        unknown = findings.problems["unknown_label"].counts if "unknown_label" in findings.problems else {}
-        for where, count in unknown.items():
-            label, value = where.removeprefix("labels.").split(" = ", 1)
-            self.unknown_values.setdefault(label, Counter())[value] += count
-        for modality, counts in findings.tokens.items():
-            self.tokens.setdefault(modality, Counter()).update(counts)
+class UnreadableFile(DataError):
+    """A file turned out damaged while it was read. What is done is kept."""
 
 
 def ingest(
@@ -91,13 +53,24 @@ def ingest(
     cfg: IngestConfig | None = None,
     out: str | Path,
     overwrite: bool = False,
+    skip_bad_files: bool = False,
+    processes: int | None = None,
+    scheduler: str = "",
 ) -> Path:
-    """Reads `files` as `schema` says and writes the store `out`. An interrupted or failed ingest leaves nothing there.
+    """Reads `files` as `schema` says and writes the store `out`.
+
+    An interrupted ingest leaves its state in `OUT.partial`, and the same call goes on from there; one that was refused
+    leaves nothing. The store is the same to the last byte (but for provenance.json) however often it was interrupted
+    and whoever did the work.
 
     Args:
-        files: paths or globs; read in this order.
+        files: paths, URLs or globs; read in this order.
         schema: a schema, a YAML file, or the name of a preset (`data/jets`).
-        overwrite: replace a store at `out`, once the new one is complete.
+        overwrite: replace a store at `out` once the new one is complete; discard unfinished work of another plan.
+        skip_bad_files: leave out files that cannot be opened, lack a column that others have, or turn out damaged while
+            they are read: then all of their rows, also those that were read before.
+        processes: of this machine; default: one per core.
+        scheduler: address of a dask scheduler, or `slurm` (see `IngestConfig.cluster`).
 
     Returns:
         `out`.
@@ -105,192 +78,260 @@ def ingest(
     Raises:
         DataError: a file is missing, damaged, lacks a column, or holds values that the settings refuse.
         SchemaError: the schema does not fit the files.
-        RunError: `out` exists and may not be replaced.
+        RunError: `out` exists and may not be replaced, or `OUT.partial` holds another ingest.
     """
     out, cfg = Path(out), cfg or IngestConfig()
     schema = schema if isinstance(schema, DetectorSchema) else DetectorSchema.load(schema)
     schema.check()
-    if cfg.chunk_rows < 1 or cfg.shard_rows < 1:
-        raise ConfigError(f"chunk_rows and shard_rows must be positive; they are {cfg.chunk_rows} and {cfg.shard_rows}")
+    cfg.check()
+    if processes is not None and processes < 1:
+        raise ConfigError(f"processes must be positive; it is {processes}")
     paths = expand(files)
-    check_room(out, "ingest", overwrite)
-    with _beside(out) as folder:
-        inputs = {f"file_{i:05d}": path for i, path in enumerate(paths)}
-        run = Run.create(folder, "ingest", config=cfg, schema=schema, inputs=inputs)
-        run.write(MANIFEST, _write(paths, schema, cfg, run))
-        make_room(out, "ingest", overwrite)
-        folder.rename(out)
+    folder = out.with_name(f"{out.name}.partial")
+    if not _in_place(folder, out):
+        check_room(out, "ingest", overwrite)
+    job = Job(schema, cfg, {}, columns_of(schema, cfg)[0], folder.absolute(), Path.cwd())
+    with _locked(folder), closing(make_workers(scheduler, processes, cfg.cluster)) as workers:
+        Ingest(job, out, workers, overwrite, skip_bad_files).run(paths)
     return out
 
 
-def expand(files: Sequence[str | Path]) -> list[Path]:
-    """Paths and globs -> paths, in the order given and sorted within a glob.
+@dataclass(frozen=True)
+class Checksum:
+    """The work of hashing one file."""
 
-    Raises:
-        DataError: a glob that matches nothing, a file that is not there, or one named twice.
-    """
-    paths: list[Path] = []
-    for given in map(str, files):
-        matches = [given] if Path(given).exists() else sorted(glob.glob(given, recursive=True))
-        if not matches:
-            raise DataError(f"{given}: no such file, and no file matches it as a pattern")
-        paths += map(Path, matches)
-    if not paths:
-        raise DataError("no input file given")
-    repeated = [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]
-    if repeated:
-        raise DataError(f"{repeated[0]} is given twice; its rows would be in the store twice")
-    return paths
+    number: int
+    file: SourceFile
+
+
+@dataclass(frozen=True)
+class Hashed:
+    number: int
+    sha256: str
+
+
+def perform(job: Job, task: Unit | Checksum) -> Outcome | Hashed:
+    """What workers do. Raises as `run_unit`, and RunError where the worker does not see the folder."""
+    if not (job.folder / PLAN).is_file():
+        raise RunError(f"{os.uname().nodename} does not see {job.folder}; all workers must share its file system")
+    if isinstance(task, Unit):
+        return run_unit(job, task)
+    path = Path(job.locate(task.file.path))
+    digest, found = sha256(path), path.stat()
+    if (found.st_size, found.st_mtime_ns) != (task.file.bytes, task.file.modified):
+        raise DataError(f"{task.file.path} was changed while it was read; ingest again when it is complete")
+    return Hashed(task.number, digest)
+
+
+class Ingest:
+    """One call of `ingest`."""
+
+    def __init__(self, job: Job, out: Path, workers: Workers, overwrite: bool, skip: bool):
+        self.job, self.out, self.workers, self.overwrite, self.skip = job, out, workers, overwrite, skip
+        self.folder, self.started = job.folder, time.monotonic()
+
+    def run(self, paths: Sequence[str]) -> None:
+        plan = self._plan(paths)
+        if _in_place(self.folder, self.out):  # killed after the store had taken its place
+            return _discard(self.folder)
+        try:
+            skipped, hashes = self._work(plan)
+            units = self._units(plan, skipped)
+            facts = {"seconds": round(time.monotonic() - self.started, 3)}
+            Finish(self.job, plan, units, skipped, hashes).write(self.folder / "store", self.out, facts)
+        except UnreadableFile:
+            raise
+        except (ConfigError, DataError, SchemaError):
+            _discard(self.folder)  # the same plan would be refused again
+            raise
+        self._take_place()
+
+    def _plan(self, paths: Sequence[str]) -> Plan:
+        """Makes the plan, and sees to it that the folder holds no work of another."""
+        there = (self.folder / PLAN).is_file()
+        looks = [(self.job.locate(path), path, self.job.schema, self.job.columns) for path in paths]
+        workers = Processes(1) if len(paths) <= FEW_FILES else self.workers
+        found = {each.path: each for each in workers.run(probe, looks)}
+        plan = Planner(self.job, self.skip).plan([found[path] for path in paths])
+        self.job = replace(self.job, edges=plan.edges)
+        if there and not plan.is_saved(self.folder):
+            check_room(self.out, "ingest", self.overwrite)
+            if not self.overwrite:
+                raise RunError(plan.refusal(self.folder, self.out))
+            _empty(self.folder)
+            there = False
+        if not there:
+            _check_disk(plan, self.folder)
+            _empty(self.folder)
+            plan.save(self.folder)
+        return plan
+
+    def _units(self, plan: Plan, skipped: dict[int, str]) -> list[Unit]:
+        units = [plan.unit(number, skipped) for number in range(len(plan.units))]
+        return [unit for unit in units if unit.segments]
+
+    def _work(self, plan: Plan) -> tuple[dict[int, str], dict[int, str]]:
+        """All units and checksums. Returns the files left out with the reason, and SHA-256 of the others."""
+        found = _Journal(self.folder / "files.jsonl")
+        skipped = {n: file.skipped for n, file in enumerate(plan.files) if file.skipped} | found.damaged
+        while True:
+            units = self._units(plan, skipped)
+            left = [unit for unit in units if not is_complete(self.job, unit)]
+            files = [n for n, f in enumerate(plan.files) if not is_url(f.path) and n not in {*skipped, *found.hashes}]
+            if not left and not files:
+                return skipped, {n: digest for n, digest in sorted(found.hashes.items()) if n not in skipped}
+            total, done = sum(unit.rows for unit in units), sum(unit.rows for unit in units)
+            done -= sum(unit.rows for unit in left)
+            if done:
+                console.print(f"{self.folder}: {len(units) - len(left)} of {len(units)} units are done; going on")
+            tasks = [(self.job, Checksum(n, plan.files[n])) for n in files] + [(self.job, unit) for unit in left]
+            with progress("ingest", total, "rows", done) as bar:
+                for result in self.workers.run(perform, tasks):
+                    if isinstance(result, Hashed):
+                        found.add(result.number, "sha256", result.sha256)
+                    elif result.damaged is None:
+                        bar.advance(result.rows)
+                    elif self.skip:
+                        found.add(result.damaged, "damaged", result.reason)
+                    else:
+                        raise UnreadableFile(f"{result.reason}; {SKIP_ADVICE}. What is done is kept")
+            skipped |= found.damaged
+
+    def _take_place(self) -> None:
+        store = self.folder / "store"
+        write_json(self.folder / DONE, {"manifest": sha256(store / "manifest.json")})
+        check_room(self.out, "ingest", self.overwrite)
+        if self.out.exists():
+            self.out.rename(self.folder / "replaced")
+        store.rename(self.out)
+        _discard(self.folder)
+
+
+class _Journal:
+    """What was learnt about files, one line each; a line that an interruption cut short counts for nothing."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.hashes: dict[int, str] = {}
+        self.damaged: dict[int, str] = {}
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        for line in whole.splitlines():
+            self._note(**json.loads(line))
+        path.write_text(f"{whole}\n" if whole else "")
+
+    def add(self, number: int, what: str, value: str) -> None:
+        self._note(number, what, value)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"number": number, "what": what, "value": value}) + "\n")
+
+    def _note(self, number: int, what: str, value: str) -> None:
+        (self.hashes if what == "sha256" else self.damaged)[number] = value
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """A hidden folder next to `out`, removed unless the block renames it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    folder.chmod(0o755)
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder for unfinished work, for this process alone; without a plan in it, it goes again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{folder}: another `detfm ingest` is at work there") from error
+        try:
+            yield
+        finally:
+            if folder.exists() and not (folder / PLAN).exists():
+                _discard(folder)
+
+
+def _in_place(folder: Path, out: Path) -> bool:
+    """Whether the store that `folder` was about is complete at `out`."""
+    if not (folder / DONE).is_file() or (folder / "store").exists() or not (out / "manifest.json").is_file():
+        return False
+    return json.loads((folder / DONE).read_text())["manifest"] == sha256(out / "manifest.json")
+
+
+def _empty(folder: Path) -> None:
+    """Removes everything but the lock; last of all what says that there is something."""
+    last = (PLAN, DONE)
+    for path in sorted(folder.iterdir(), key=lambda path: path.name in last):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _discard(folder: Path) -> None:
+    _empty(folder)
+    shutil.rmtree(folder)
+
+
+def _check_disk(plan: Plan, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if plan.bytes > free:
+        raise RunError(
+            f"the store needs about {plan.bytes / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free at {folder.parent}; "
+            "choose another --out, or cut with --cfg.select"
+        )
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the work."""
+
+    def __init__(self, number: int):
+        super().__init__("stopped; what is done is kept, the same command goes on")
+        self.number = number
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Stopped`, which ends the workers."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(paths: list[Path], schema: DetectorSchema, cfg: IngestConfig, run: Run) -> dict[str, Any]:
-    """Writes the shards and returns the manifest."""
-    fitted = "train" if "train" in schema.split.fractions else next(iter(schema.split.fractions))
-    writers = {s: SplitWriter(run.path, s, schema, cfg.shard_rows, s == fitted) for s in schema.split.fractions}
-    total, sources = Accounting(), []
-    # every file is opened before the first is read: a missing branch in the last one is known at once
-    with progress("ingest", _check_all(paths, schema, cfg), "rows") as bar:
-        for path, recorded in zip(paths, run.provenance["inputs"].values()):
-            before = (total.read, total.written)
-            _read(path, schema, cfg, writers, total, bar)
-            rows = {"read": total.read - before[0], "written": total.written - before[1]}
-            sources.append({"path": str(path), "sha256": recorded["sha256"], **rows})
-    for writer in writers.values():
-        writer.flush()
-    if total.written == 0:
-        raise DataError(f"none of the {total.read} rows read from {len(paths)} file(s) is left: {total.to_dict()}")
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "detfm": __version__,
-        "schema": schema.to_dict(),
-        "splits": {name: writer.to_dict() for name, writer in writers.items()},
-        "statistics": {
-            "split": fitted,
-            "modalities": {name: m.to_dict() for name, m in writers[fitted].moments.items()},
-            "globals": writers[fitted].global_moments.to_dict(),
-        },
-        "accounting": total.to_dict(),
-        "sources": sources,
-        "files": {name: entry for writer in writers.values() for name, entry in writer.files.items()},
-    }
-
-
-def _columns(schema: DetectorSchema, cfg: IngestConfig) -> list[str]:
-    return sorted({*schema.columns(), *(Expression(cfg.select).names if cfg.select else ())})
-
-
-def _check_all(paths: list[Path], schema: DetectorSchema, cfg: IngestConfig) -> int:
-    """Rows of all files. Raises DataError for the first that cannot be opened or lacks a column."""
-    rows = 0
-    for path in paths:
-        reader = open_reader(path, schema.tree)
-        reader.require(_columns(schema, cfg))
-        rows += reader.num_rows
-        reader.close()
-    return rows
-
-
-def _read(
-    path: Path,
-    schema: DetectorSchema,
-    cfg: IngestConfig,
-    writers: dict[str, SplitWriter],
-    total: Accounting,
-    bar: Bar,
-) -> None:
-    reader: Reader = open_reader(path, schema.tree)
-    start = 0
-    try:
-        for chunk in reader.chunks(_columns(schema, cfg), cfg.chunk_rows):
-            where = f"{path}, entries {start} to {start + len(chunk) - 1}"
-            try:
-                _distribute(_evaluate(chunk, start, schema, cfg, total), schema, writers)
-            except (DataError, SchemaError) as error:
-                raise type(error)(f"{where}: {error}") from error
-            start += len(chunk)
-            bar.advance(len(chunk))
-    finally:
-        reader.close()
-
-
-def _evaluate(chunk: ak.Array, start: int, schema: DetectorSchema, cfg: IngestConfig, total: Accounting) -> Examples:
-    """The examples of a chunk that stay. Raises DataError for values that the settings refuse."""
-    entries = start + np.arange(len(chunk))
-    total.read += len(chunk)
-    if cfg.select:
-        columns = {name: chunk[name] for name in chunk.fields}
-        keep = per_row("select", cfg.select, columns, len(chunk)).astype(bool)
-        chunk, entries = chunk[keep], entries[keep]
-        total.cut += int((~keep).sum())
-    policies = Policies(nonfinite=cfg.nonfinite, unknown_label=cfg.unknown_label)
-    found, findings = examples(schema, {name: chunk[name] for name in chunk.fields}, len(chunk), policies)
-    for reason, problem in findings.problems.items():
-        if getattr(policies, reason) == "error":
-            _refuse(reason, problem, entries)
-    total.note(findings)
-    removed = findings.removed(policies)
-    keep = np.ones(len(chunk), bool)
-    for rows in removed.values():
-        keep &= ~rows
-    kept = found.take(keep)
-    total.nonfinite += int(removed.get("nonfinite", ~keep[:0]).sum())
-    total.unknown_label += int(removed.get("unknown_label", ~keep[:0]).sum())
-    total.written += kept.rows
-    for name, tokens in kept.modalities.items():
-        total.tokens[name]["quarantined"] += len(found.modalities[name].values) - len(tokens.values)
-        total.tokens[name]["written"] += len(tokens.values)
-    return kept
-
-
-def _refuse(reason: str, problem: Problem, entries: np.ndarray) -> None:
-    counts = ", ".join(f"{where} ({count})" for where, count in problem.counts.items())
-    rows = np.flatnonzero(problem.rows)
-    raise DataError(
-        f"{reason.replace('_', ' ')}: {counts}; {len(rows)} rows, entry {entries[rows[0]]} first: {problem.advice}"
-    )
-
-
-def _distribute(kept: Examples, schema: DetectorSchema, writers: dict[str, SplitWriter]) -> None:
-    """Each row to the split that its key's hash falls into."""
-    edges = np.cumsum(list(schema.split.fractions.values()))[:-1]
-    owner = np.searchsorted(edges, uniform(kept.keys), side="right")
-    for number, writer in enumerate(writers.values()):
-        writer.add(kept.take(owner == number))
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _arguments(parser: Any) -> None:
-    parser.add_argument("files", nargs="+", help="detector files, or quoted patterns such as 'data/*.root'")
+    parser.add_argument("files", nargs="+", help="detector files, URLs, or quoted patterns such as 'data/*.root'")
     parser.add_argument("--schema", required=True, help="YAML file or preset that describes the data, e.g. data/jets")
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a store (or unfinished work) that is there")
+    parser.add_argument("--skip-bad-files", action="store_true", help="leave out files that cannot be read; list them")
+    parser.add_argument("--processes", type=int, help="processes of this machine (default: one per core)")
+    parser.add_argument("--scheduler", default="", help="address of a dask scheduler, or slurm (see cfg.cluster)")
 
 
 def _run(arguments: Any) -> None:
+    with _stopped_by_signals():
+        out = ingest(
+            arguments.files,
+            schema=arguments.schema,
+            cfg=arguments.cfg,
+            out=arguments.out,
+            overwrite=arguments.overwrite,
+            skip_bad_files=arguments.skip_bad_files,
+            processes=arguments.processes,
+            scheduler=arguments.scheduler,
+        )
     from foundation.inspect import store_summary
     from foundation.store.store import Store
 
-    out = ingest(
-        arguments.files,
-        schema=arguments.schema,
-        cfg=arguments.cfg,
-        out=arguments.out,
-        overwrite=arguments.overwrite,
-    )
-    for table in store_summary(Store.open(out)):
+    store = Store.open(out)
+    for table in store_summary(store):
         console.print(table)
+    left_out = [source for source in store.sources() if source["skipped"]]
+    for source in left_out:
+        console.print(f"[red]left out: {escape(source['path'])}: {escape(source['skipped'])}[/red]")
 
 
 COMMAND = Command(
@@ -298,5 +339,6 @@ COMMAND = Command(
     config=IngestConfig,
     arguments=_arguments,
     description="Read detector files as a schema says and write a store: shards, statistics, checksums, accounting."
+    " An interrupted ingest is resumed by giving the same command again; there is no --resume."
     " Example: detfm ingest samples/jets.root --schema data/jets --out stores/jets",
 )

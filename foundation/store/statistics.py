@@ -1,6 +1,6 @@
 """Streamed statistics: what normalisation needs, in one pass over the data and in float64.
 
-Axes: T values of a chunk, F features.
+Axes: T tokens, F features.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from jaxtyping import Float
 
 from foundation.schema import Feature
 from foundation.transforms import transform
+
+BLOCK = 4096  # tokens whose values stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,14 @@ class FeatureStatistics:
 
 
 class Moments:
-    """Mean and variance of the transformed values and range of the raw ones, merged chunk by chunk.
+    """Mean and variance of the transformed values and range of the raw ones, merged block by block in float64.
 
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
     """
 
     def __init__(self, features: dict[str, Feature]):
         self.features = features
+        self.changed = [(i, f.transform) for i, f in enumerate(features.values()) if f.transform != "identity"]
         self.count = 0
         self.mean = np.zeros(len(features))
         self.squares = np.zeros(len(features))
@@ -42,19 +45,44 @@ class Moments:
         self.high = np.full(len(features), -np.inf)
 
     def add(self, values: Float[np.ndarray, "T F"]) -> None:
-        count = len(values)
-        if count == 0 or not self.features:
-            return
-        self.low = np.minimum(self.low, values.min(axis=0))
-        self.high = np.maximum(self.high, values.max(axis=0))
+        if self.features:
+            for start in range(0, len(values), BLOCK):
+                self._add(values[start : start + BLOCK])
+
+    def _add(self, values: Float[np.ndarray, "T F"]) -> None:
+        block = values.T.astype(np.float64, order="C")
+        low, high = block.min(axis=1), block.max(axis=1)
+        for i, name in self.changed:
+            block[i] = transform(name, block[i])
+        mean = block.mean(axis=1)
+        block -= mean[:, None]
+        self._merge(len(values), mean, np.einsum("ft,ft->f", block, block), low, high)
+
+    def merge(self, other: Moments) -> None:
+        """The values of `other` as well; the last bits depend on the order of merging."""
+        if other.count:
+            self._merge(other.count, other.mean, other.squares, other.low, other.high)
+
+    def _merge(self, count: int, mean: Any, squares: Any, low: Any, high: Any) -> None:
         total = self.count + count
-        for i, feature in enumerate(self.features.values()):
-            column = transform(feature.transform, values[:, i].astype(np.float64))
-            mean = column.mean()
-            shift = mean - self.mean[i]
-            self.squares[i] += np.square(column - mean).sum() + shift**2 * self.count * count / total
-            self.mean[i] += shift * count / total
+        shift = mean - self.mean
+        self.squares += squares + shift**2 * (self.count * count / total)
+        self.mean += shift * (count / total)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.count = total
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` needs; JSON keeps every bit of it."""
+        arrays = {name: getattr(self, name).tolist() for name in ("mean", "squares", "low", "high")}
+        return {"count": self.count, **arrays}
+
+    @staticmethod
+    def restored(features: dict[str, Feature], state: dict[str, Any]) -> Moments:
+        made = Moments(features)
+        made.count = state["count"]
+        for name in ("mean", "squares", "low", "high"):
+            setattr(made, name, np.array(state[name], np.float64))
+        return made
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Feature -> count, mean and std of transformed values, min and max of raw ones (None if there are none)."""

@@ -1,0 +1,90 @@
+"""Ingest on a cluster: workers of a dask.distributed scheduler, which SLURM may start."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from foundation.errors import RunError, ToolError, missing_extra
+from foundation.store.settings import ClusterConfig
+from foundation.store.workers import Processes, Workers
+
+SLURM = "slurm"
+IN_FLIGHT = 1000  # tasks that the scheduler holds at a time
+SECONDS_TO_CONNECT = 30
+
+
+def make_workers(scheduler: str, processes: int | None, cluster: ClusterConfig) -> Workers:
+    """
+    Args:
+        scheduler: address of a dask scheduler, `slurm`, or empty for processes of this machine.
+        processes: of this machine; None for one per core.
+
+    Raises:
+        ToolError: a package of the extra `cluster` is not installed.
+        RunError: no scheduler answers at the address.
+    """
+    if not scheduler:
+        return Processes(processes or len(os.sched_getaffinity(0)))
+    return Dask(slurm_cluster(cluster) if scheduler == SLURM else scheduler)
+
+
+class Dask:
+    """Workers of a dask scheduler. What a worker was doing when it died is given to another."""
+
+    def __init__(self, where: Any):
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise missing_extra("distributed", "cluster", "--scheduler") from error
+        self.cluster = None if isinstance(where, str) else where
+        try:
+            self.client = Client(where, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+        except OSError as error:
+            raise RunError(f"no dask scheduler answers at {where} ({error})") from error
+
+    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Iterator[Any]:
+        from distributed import KilledWorker, as_completed
+
+        waiting = iter(tasks)
+        submit = lambda task: self.client.submit(function, *task, pure=False)  # noqa: E731
+        done = as_completed([submit(task) for task in itertools.islice(waiting, IN_FLIGHT)])
+        for future in done:
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                raise ToolError(
+                    f"workers died again and again at the same work ({error}); is their memory too small? What is done "
+                    "is kept: give the same command again"
+                ) from error
+            for task in itertools.islice(waiting, 1):
+                done.add(submit(task))
+            yield result
+
+    def close(self) -> None:
+        self.client.close()
+        if self.cluster is not None:
+            self.cluster.close()
+
+
+def slurm_cluster(cfg: ClusterConfig) -> Any:
+    """A dask-jobqueue cluster whose jobs are submitted at once. Raises ToolError without the extra `cluster`."""
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise missing_extra("dask-jobqueue", "cluster", "--scheduler slurm") from error
+    made = SLURMCluster(
+        queue=cfg.queue or None,
+        account=cfg.account or None,
+        cores=cfg.cores,
+        processes=cfg.cores,
+        memory=cfg.memory,
+        walltime=cfg.walltime,
+        interface=cfg.interface or None,
+        job_extra_directives=cfg.directives,
+        job_script_prologue=cfg.prologue,
+    )
+    made.scale(jobs=cfg.jobs)
+    return made
