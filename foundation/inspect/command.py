@@ -17,6 +17,7 @@ from foundation.inspect.file import ROWS, WIDE, file_tables, summarise, to_json
 from foundation.inspect.store import run_summary, store_json, store_summary
 from foundation.inspect.suggest import suggest
 from foundation.inspect.tables import pairs
+from foundation.inspect.targets import may_be_class
 from foundation.inspect.write_schema import save_schema, schema_text
 from foundation.io import open_reader, table_names
 from foundation.runs import Run
@@ -107,7 +108,7 @@ def suggest_schema(path: str | Path, *, tree: str = "", rows: int = ROWS) -> str
     """A commented starting schema for a file, as YAML. Raises DataError: not a file of lists."""
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder; --suggest-schema takes one detector file")
-    return schema_text(suggest(summarise(str(path), choose_tree(str(path), tree)[1], rows)))
+    return schema_text(suggest(summarise(str(path), choose_tree(str(path), tree)[1], rows, whole=may_be_class)))
 
 
 def _suggest(arguments: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +47,23 @@ class FileSummary:
     layout: dict[str, Layout]
 
     @property
+    def told(self) -> dict[str, Profile]:
+        """The columns without counters, which only repeat the lengths of lists."""
+        return {name: column for entry in self.collections for name, column in entry.columns.items()}
+
+    @property
     def collections(self) -> list[Collection]:
         return collections(self.profiles)
 
 
-def summarise(path: str, tree: str = "", rows: int = ROWS, pattern: str = "") -> FileSummary:
-    """Looks at the first `rows` rows of the columns that match `pattern` (a glob; several with commas).
+def summarise(
+    path: str, tree: str = "", rows: int = ROWS, pattern: str = "", whole: Callable[[str], bool] = lambda name: False
+) -> FileSummary:
+    """Looks at the first `rows` rows of a file.
+
+    Args:
+        pattern: only columns that match this (a glob; several with commas).
+        whole: columns with one number per row for which this is true are read to the end.
 
     Raises:
         DataError: the file cannot be opened, or no column matches.
@@ -64,6 +76,8 @@ def summarise(path: str, tree: str = "", rows: int = ROWS, pattern: str = "") ->
             raise DataError(f"{path}: no column matches '{pattern}'; {close_names(pattern, reader.columns)}")
         read = min(rows, reader.num_rows)
         profiles = _profiles(reader, layout, chosen, read)
+        rest = [n for n, p in profiles.items() if p.depth == 1 and p.kind in ("number", "string") and whole(n)]
+        profiles |= profile(reader, rest, reader.num_rows) if read < reader.num_rows else {}
         return FileSummary(path, tree, reader.num_rows, read, profiles, layout)
     finally:
         reader.close()

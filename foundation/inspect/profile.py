@@ -153,7 +153,8 @@ class Profile:
         if peeled.counts:
             self._count(peeled)
         if peeled.kind == "string":
-            self.texts.update(peeled.values[:SAMPLE].tolist())
+            if len(self.texts) < SAMPLE:
+                self.texts.update(peeled.values.tolist())
         elif peeled.kind != "other":
             self._add_numbers(peeled)
 

@@ -62,11 +62,11 @@ def propose(quantity: Quantity, values: np.ndarray, hardware: bool, coordinate: 
         values = values * meaning.factor
     if unit == "length":
         unit = ""
-        why.append("a length; if in cm, write `10 * ...` and `unit: mm`")
+        why.append("a length")
     grid = fit_hardware(values) if hardware and meaning.factor == 1 else None
     limits = None if grid else _range(numbers, coordinate, meaning.factor)
     if limits is not None:
-        why.append("below zero there is noise: check the range")
+        why.append("goes below 0: check the range")
     return Proposal(
         expression, unit, transform_of(values, numbers, coordinate), not numbers.flag, limits, grid, tuple(why)
     )

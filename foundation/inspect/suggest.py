@@ -12,7 +12,7 @@ from foundation.errors import DataError
 from foundation.inspect.collections import Collection, Quantity, identifier, quantities, reference
 from foundation.inspect.file import FileSummary
 from foundation.inspect.meaning import Meaning
-from foundation.inspect.profile import Profile
+from foundation.inspect.profile import Numbers, Profile
 from foundation.inspect.propose import LARGEST, Proposal, grid_of, propose
 from foundation.inspect.targets import REGRESSION_NAME, targets
 from foundation.schema import COORDINATES
@@ -36,6 +36,7 @@ class Draft:
     Attributes:
         features: name -> proposal.
         coordinates: coordinate -> feature.
+        hardware: whether it looks like what a trigger receives.
         left: columns that were left out.
         why: comments.
     """
@@ -46,6 +47,7 @@ class Draft:
     select: str = ""
     order: str = ""
     max_tokens: int = 1
+    hardware: bool = False
     left: list[str] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
 
@@ -71,7 +73,7 @@ def suggest(summary: FileSummary) -> Suggestion:
         DataError: no column holds a list per row.
     """
     lists = [merged for merged in _merged(summary) if merged.tokens]
-    labels = targets(summary.profiles)
+    labels = targets(summary.told)
     used = " ".join(f"{t.expression} {' '.join(map(str, t.classes.values()))}" for t in labels.values())
     drafts, unused = [], {}
     kinematic = [entry for entry in lists if _is_kinematic(entry) and not _why_not(entry)]
@@ -83,12 +85,14 @@ def suggest(summary: FileSummary) -> Suggestion:
             unused[entry.name] = why or "nothing to read"
         else:
             drafts.append(draft)
+    if summary.rows == 0:
+        raise DataError(f"{summary.path} has no rows; a schema cannot be guessed from its column names alone")
     if not drafts:
         raise DataError(
             f"{summary.path}: no column holds a list of numbers per row, and a schema needs a modality; if the whole "
             "file is one example, write a schema with `layout: {COLUMN: {kind: file}}`"
         )
-    return Suggestion(summary, drafts, _globals(summary, used), unused)
+    return Suggestion(summary, drafts, _globals(summary, used, any(d.hardware for d in drafts)), unused)
 
 
 def _merged(summary: FileSummary) -> list[Collection]:
@@ -98,7 +102,9 @@ def _merged(summary: FileSummary) -> list[Collection]:
     homes: dict[str, Collection] = {}
     for entry in summary.collections:
         if len(entry.columns) == 1 and entry.first.channels and entry.first.key in homes:
-            homes[entry.first.key].columns |= entry.columns
+            home = homes[entry.first.key]
+            home.name = entry.name if _is_kinematic(entry) and not _is_kinematic(home) else home.name
+            home.columns |= entry.columns
             continue
         if len(entry.columns) == 1 and entry.first.channels:
             homes[entry.first.key] = entry
@@ -147,12 +153,17 @@ def _draft(entry: Collection, mask: str, taken: set[str]) -> Draft:
         draft.select = f"{real.expression} > 0"
         draft.why.append(f"`select`: tokens where {real.label} is 0 are taken for padding")
     values = {q.expression: _values(q, real) for q in found}
-    hardware = _is_hardware(found, values)
-    if hardware:
+    draft.hardware = _is_hardware(found, values)
+    if draft.hardware:
         draft.why.append("`hardware`: all values lie on the grids given; widths are those of the largest value seen")
     ordered = sorted(found, key=lambda q: not q.meaning.coordinate)
-    for quantity in [*_derived(found), *ordered]:
-        _add(draft, quantity, values, hardware)
+    derived = _derived(found)
+    values |= {q.expression: q.numbers.finite for q in derived}
+    for quantity in [*derived, *ordered]:
+        _add(draft, quantity, values)
+    if re.search(r"(?i)^d_?eta|rel", draft.coordinates.get("eta", "")):
+        for beam in ("energy", "mass"):  # with directions relative to a jet they make no four-vector
+            draft.coordinates.pop(beam, None)
     _limits(draft, entry, found)
     return draft
 
@@ -163,45 +174,46 @@ def _unusable(quantity: Quantity) -> bool:
     return not numbers.empty and max(abs(numbers.low), abs(numbers.high)) > LARGEST
 
 
-def _add(draft: Draft, quantity: Quantity, values: dict[str, np.ndarray], hardware: bool) -> None:
+def _add(draft: Draft, quantity: Quantity, values: dict[str, np.ndarray]) -> None:
     if len(draft.features) >= MOST_FEATURES:
         draft.left.append(quantity.label)
         return
     coordinate = quantity.meaning.coordinate
     mapped = coordinate in COORDINATES and coordinate not in draft.coordinates and coordinate not in VECTOR
-    mapped = mapped and not (coordinate in ("energy", "mass") and _relative(draft))
     given = values.get(quantity.expression, np.zeros(0))
     name = identifier(quantity.label)
     if name in draft.features:
         return
-    draft.features[name] = propose(quantity, given, hardware, coordinate if mapped else "")
+    draft.features[name] = propose(quantity, given, draft.hardware, coordinate if mapped else "")
     if mapped:
         draft.coordinates[coordinate] = name
 
 
-def _relative(draft: Draft) -> bool:
-    return bool(re.search(r"(?i)^d_?eta|rel", draft.coordinates.get("eta", "")))
-
-
 def _derived(found: list[Quantity]) -> list[Quantity]:
     """pt, eta and phi where the file has px, py, pz."""
-    by = {}
+    by: dict[str, Quantity] = {}
     for quantity in found:
         by.setdefault(quantity.meaning.coordinate, quantity)
     if not {"px", "py"} <= by.keys():
         return []
     x, y = by["px"], by["py"]
+    px, py = x.numbers.sample, y.numbers.sample
     made = {
-        "pt": (f"pt({x.expression}, {y.expression})", "GeV"),
-        "phi": (f"phi({x.expression}, {y.expression})", "rad"),
+        "pt": (f"pt({x.expression}, {y.expression})", "GeV", np.hypot(px, py)),
+        "phi": (f"phi({x.expression}, {y.expression})", "rad", np.arctan2(py, px)),
     }
     if "pz" in by:
-        made["eta"] = (f"eta({x.expression}, {y.expression}, {by['pz'].expression})", "")
-    return [
-        Quantity(made[c][0], c, x.numbers, Meaning(c, made[c][1]), x.profile)
-        for c in ("pt", "eta", "phi")
-        if c in made and c not in by
-    ]
+        with np.errstate(all="ignore"):
+            eta = np.arcsinh(by["pz"].numbers.sample / np.hypot(px, py))
+        made["eta"] = (f"eta({x.expression}, {y.expression}, {by['pz'].expression})", "", eta)
+    result = []
+    for coordinate in ("pt", "eta", "phi"):
+        if coordinate in made and coordinate not in by:
+            expression, unit, values = made[coordinate]
+            numbers = Numbers()
+            numbers.add(values[np.isfinite(values)])
+            result.append(Quantity(expression, coordinate, numbers, Meaning(coordinate, unit), x.profile))
+    return result
 
 
 def _real(found: list[Quantity]) -> Quantity | None:
@@ -226,22 +238,21 @@ def _values(quantity: Quantity, real: Quantity | None) -> np.ndarray:
 
 
 def _is_hardware(found: list[Quantity], values: dict[str, np.ndarray]) -> bool:
-    """Whether a trigger made these: pt, eta and phi all lie on grids, or without such names most numbers do."""
+    """Whether a trigger made these: pt and phi lie on grids, or, where nothing has such names, most numbers do."""
     grids = {q.expression: grid_of(values[q.expression]) for q in found if len(values[q.expression])}
-    main = [q.expression for q in found if q.meaning.coordinate in ("pt", "eta", "phi") and q.expression in grids]
-    if len(main) > 1:
-        return all(grids[e] is not None for e in main) and any(grids[e] != 1.0 or "[" in e for e in main)
-    counts = [q for q in found if q.expression in grids and not q.numbers.flag and not q.meaning.coordinate]
-    return (
-        len(main) == 0 and len(counts) > 3 and sum(grids[q.expression] is not None for q in counts) > 0.6 * len(counts)
-    )
+    main = {q.meaning.coordinate: grids[q.expression] for q in found if q.expression in grids}
+    if any(c in main for c in ("eta", "phi", *VECTOR)):
+        return main.get("pt") is not None and main.get("phi") is not None
+    plain = [grids[q.expression] for q in found if q.expression in grids and not q.numbers.flag]
+    return len(plain) > 3 and sum(lsb is not None for lsb in plain) > 0.6 * len(plain)
 
 
 def _limits(draft: Draft, entry: Collection, found: list[Quantity]) -> None:
     """max_tokens, order and what must be cut so that the file can be ingested."""
     first = entry.first
     counts = np.concatenate(first.counts) if first.counts else np.array([1])
-    most = first.most if first.fixed or first.most <= 128 else int(np.quantile(counts, KEPT))
+    some = counts[counts > 0] if (counts > 0).any() else counts
+    most = first.most if first.fixed or first.most <= 128 else int(np.quantile(some, KEPT))
     most = most if most == first.most else -(-most // ROUND) * ROUND
     draft.max_tokens = int(max(1, min(most, MOST_TOKENS)))
     scale = draft.coordinates.get("pt") or draft.coordinates.get("energy")
@@ -253,45 +264,38 @@ def _limits(draft: Draft, entry: Collection, found: list[Quantity]) -> None:
     if eta is not None and not eta.numbers.empty and max(-eta.numbers.low, eta.numbers.high) > ETA_LIMIT:
         draft.select = " and ".join(s for s in (draft.select, f"abs({eta.expression}) < {ETA_LIMIT:g}") if s)
         draft.why.append("`select`: eta beyond 10 is no direction in a detector")
-    x, y = (next((q for q in found if q.meaning.coordinate == c), None) for c in ("px", "py"))
-    if (
-        x is not None
-        and y is not None
-        and not draft.select
-        and ((x.numbers.sample == 0) & (y.numbers.sample == 0)).any()
-    ):
-        draft.select = f"pt({x.expression}, {y.expression}) > 0"
+    pt = draft.features.get("pt")
+    if pt is not None and pt.expression.startswith("pt(") and not draft.select and _at_rest(found):
+        draft.select = f"{pt.expression} > 0"
+        draft.why.append("`select`: without transverse momentum there is no direction")
 
 
-def _globals(summary: FileSummary, used: str) -> dict[str, Proposal]:
+def _at_rest(found: list[Quantity]) -> bool:
+    """Whether px and py are both zero for some token."""
+    parts = [next(q for q in found if q.meaning.coordinate == c).numbers.sample for c in ("px", "py")]
+    return bool(((parts[0] == 0) & (parts[1] == 0)).any())
+
+
+def _globals(summary: FileSummary, used: str, hardware: bool) -> dict[str, Proposal]:
     """Numbers of the example that a network may see: kinematics and pile-up, nothing of the generator."""
     words = set(re.findall(r"[\w.]+", used))
     found: dict[str, Proposal] = {}
     for entry in summary.collections:
         single = {n: p for n, p in entry.columns.items() if p.depth == 1 or (p.depth == 2 and p.parts and p.fixed)}
-        if TRUTH.search(entry.name) or not single or len(found) >= MOST_GLOBALS:
-            continue
-        for quantity in quantities(Collection(entry.name, single)):
+        for quantity in quantities(Collection(entry.name, single)) if not TRUTH.search(entry.name) else ():
             name = quantity.profile.name
-            kinematic = quantity.meaning.coordinate in COORDINATES or quantity.meaning.unit == "GeV"
-            if (
-                not (kinematic or GLOBAL.search(name))
-                or name in words
-                or _hidden(quantity)
-                or quantity.numbers.low == quantity.numbers.high
-            ):
-                continue
-            label = quantity.label if quantity.profile.depth == 1 else f"{name}_{quantity.label}"
-            label = identifier(name if quantity.profile.depth == 1 else label)
-            if len(found) < MOST_GLOBALS and label not in found:
-                coordinate = quantity.meaning.coordinate
-                found[label] = propose(quantity, quantity.numbers.finite, False, coordinate)
+            label = identifier(name if quantity.profile.depth == 1 else f"{name}_{quantity.label}")
+            if len(found) < MOST_GLOBALS and label not in found and name not in words and _is_global(quantity):
+                values = quantity.numbers.finite
+                found[label] = propose(quantity, values, hardware, quantity.meaning.coordinate)
     return found
 
 
-def _hidden(quantity: Quantity) -> bool:
-    name = quantity.profile.name
-    return bool(REGRESSION_NAME.search(name) or TRUTH.search(name) or NO_FEATURE.search(name)) or _unusable(quantity)
+def _is_global(quantity: Quantity) -> bool:
+    name, numbers = quantity.profile.name, quantity.numbers
+    hidden = REGRESSION_NAME.search(name) or TRUTH.search(name) or NO_FEATURE.search(name) or _unusable(quantity)
+    known = quantity.meaning.coordinate in COORDINATES or quantity.meaning.unit == "GeV" or GLOBAL.search(name)
+    return bool(known) and not hidden and numbers.low < numbers.high
 
 
 def columns_of(suggestion: Suggestion) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from foundation.inspect.collections import identifier, prefix_of, reference
 from foundation.inspect.profile import Profile
 
-CLASS_NAME = re.compile(r"(?i)(^|_)(labels?|class|category|flavou?r|process|source|truth|y)(_|$)")
+CLASS_NAME = re.compile(r"(?i)(^|_)(labels?|class|category|flavou?r|process|source|truth)(_|$)|^y$")
 REGRESSION_NAME = re.compile(r"(?i)(target|^gen_|_gen_|genmatch|truth|^true_)")
 FLAG_NAME = re.compile(r"^(is|has)[A-Z_]|^(label|truth|tag)_")
 MOST_CLASSES = 64
@@ -47,7 +47,7 @@ def targets(profiles: Mapping[str, Profile]) -> dict[str, Target]:
         found[name] = _flags(group)
     for name, column in profiles.items():
         label = identifier(name)
-        if not CLASS_NAME.search(name) or label in found or FLAG_NAME.search(name):
+        if not may_be_class(name) or label in found:
             continue
         if column.depth == 2 and column.parts and not column.channels and all(p.flag for p in column.parts):
             found |= _one_hot_array(label, column)
@@ -59,6 +59,11 @@ def targets(profiles: Mapping[str, Profile]) -> dict[str, Target]:
             values = {_class_name(value): int(value) for value in column.numbers.few}
             found[label] = Target("class", reference(name), values, "give the classes their names")
     return found | _regressions(single, found)
+
+
+def may_be_class(name: str) -> bool:
+    """Whether a column's name says that it may hold classes."""
+    return bool(CLASS_NAME.search(name)) and not FLAG_NAME.search(name)
 
 
 def _class_name(value: float) -> str:

@@ -23,13 +23,14 @@ def schema_text(suggestion: Suggestion) -> str:
     stem = identifier(summary.path.rsplit("/", 1)[-1].partition(".")[0].lower())
     lines = _comment(
         f"A starting point, guessed by `detfm inspect` from the first {summary.read:,} of {summary.rows:,} rows of "
-        f"{summary.path}. Names of the columns are facts. Guesses, all to be checked by someone who knows the data: what "
-        "the coordinates are, units, transforms, hardware types, padding, labels and the key of the split."
+        f"{summary.path}. Column names and layouts come from the file; all else is a guess, to be checked by someone "
+        "who knows the data: coordinates, units, transforms, hardware types, padding, labels, the key of the split. "
+        "`by its values`: the file gives no name. `a length`: in cm in CMS files; then write `10 * ...`, `unit: mm`."
     )
     lines += [f"#   detfm ingest {summary.path} --schema THIS_FILE --out stores/{stem}"]
     lines += [f"name: {stem}", *([f"tree: {json.dumps(summary.tree)}"] if summary.tree else [])]
     lines += [f"comment: {json.dumps('suggested by detfm inspect; describe the data here')}"]
-    labels = targets(summary.profiles)
+    labels = targets(summary.told)
     lines += _layout(suggestion, labels)
     lines += ["modalities:"]
     for draft in suggestion.modalities:
@@ -38,9 +39,9 @@ def schema_text(suggestion: Suggestion) -> str:
     if suggestion.globals:
         lines += ["globals:", *_features(suggestion.globals, "  ")]
     lines += _labels(labels)
-    found = observers(summary.profiles)
+    found = observers(summary.told)
     lines += ["observers:", *(f"  {n}: {json.dumps(e)}" for n, e in found.items())] if found else []
-    return "\n".join([*lines, *_split(split_key(summary.profiles))]) + "\n"
+    return "\n".join([*lines, *_split(split_key(summary.told))]) + "\n"
 
 
 def save_schema(text: str, out: Path) -> None:

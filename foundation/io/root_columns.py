@@ -12,6 +12,7 @@ import numpy as np
 
 from foundation.io.divide import spans
 
+MANY = 64  # columns from which a single chunk is read branch by branch
 INNER = "_collection"  # RNTuple's own collections, whose fields have names at the top as well
 
 
@@ -70,7 +71,9 @@ def pieces(
             records = table.arrays(filter_field=lambda f: f.path in paths, entry_start=first, entry_stop=last)
             yield {c: records[tuple(c.key.split("."))] for c in columns}
         return
-    own = {id(c.source) for c in columns if c.key == c.source.name}
+    # uproot searches a tree of nested branches anew for every name: 20 s for the thousand columns of a Delphes file
+    many = len(columns) > MANY and stop - start <= rows
+    own = {id(c.source) for c in columns if c.key == c.source.name and not many}
     chunks = table.iterate(
         filter_branch=lambda b: id(b) in own,
         entry_start=start,
