@@ -8,11 +8,11 @@ from typing import Literal
 
 from foundation.errors import ConfigError, close_names
 from foundation.simulate.columns import FLOAT_COLUMNS
-from foundation.simulate.conditions_config import ConditionsConfig
+from foundation.simulate.conditions_config import ConditionsConfig, check_conditions
 from foundation.simulate.detector import DetectorConfig
 from foundation.simulate.events_config import EventsConfig
 from foundation.simulate.processes import find_processes
-from foundation.simulate.views_config import ViewsConfig
+from foundation.simulate.views_config import ViewsConfig, check_views
 
 MOST_RADIUS = 1.5  # beyond half of pi a jet is no jet
 
@@ -77,6 +77,8 @@ def check(cfg: SimulateConfig) -> None:
     if cfg.seed < 0:
         raise ConfigError(f"seed = {cfg.seed}: at least 0 is needed")
     _check_detector(cfg.detector)
+    check_views(cfg.views)
+    check_conditions(cfg.conditions, pileup=cfg.sample == "events")
     _check_jets(cfg)
 
 

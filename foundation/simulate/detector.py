@@ -12,12 +12,13 @@ Lengths in millimetres, energies in GeV. All randomness comes from the generator
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from foundation.simulate.columns import CHARGED_HADRON, ELECTRON, MUON, NEUTRAL_HADRON, PHOTON
+from foundation.simulate.conditions import NO_EFFECTS, Calorimeter, Effects
 
 # Particle flow gives every charged hadron the mass of the pion.
 TRACK_MASS = np.zeros(5)
@@ -94,16 +95,22 @@ class Candidates:
     dzerr: Float[np.ndarray, " N"]
 
 
-def respond(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Candidates:
-    """The candidates that the detector reconstructs of these particles."""
+def respond(
+    particles: Particles, detector: DetectorConfig, rng: np.random.Generator, effects: Effects = NO_EFFECTS
+) -> Candidates:
+    """The candidates that the detector reconstructs of these particles; `effects` are the conditions of their events.
+
+    Effects draw no random numbers: with those of size zero the candidates are the same as without, to the last bit.
+    """
     # Pythia's records hold a photon of exactly zero energy now and then.
     particles = particles[~np.isin(np.abs(particles.pdgid), NEUTRINOS) & (particles.energy > 0)]
-    tracked = _has_track(particles, detector, rng)
+    particles = _moved(particles, effects)
+    tracked = _has_track(particles, detector, rng, effects)
     tracks = _tracks(particles[tracked], detector, rng)
     rest = particles[~tracked & (np.abs(particles.pdgid) != 13)]
     electromagnetic = np.isin(np.abs(rest.pdgid), (11, 22))
-    photons = _clusters(rest[electromagnetic], PHOTON, detector, rng)
-    hadrons = _clusters(rest[~electromagnetic], NEUTRAL_HADRON, detector, rng)
+    photons = _clusters(rest[electromagnetic], PHOTON, detector, rng, effects)
+    hadrons = _clusters(rest[~electromagnetic], NEUTRAL_HADRON, detector, rng, effects)
     parts = (tracks, photons, hadrons)
     joined = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Candidates)]
     order = np.argsort(joined[0], kind="stable")
@@ -138,6 +145,15 @@ def log_normal(
     return mean * np.exp(sigma * rng.standard_normal(mean.shape) - sigma**2 / 2)
 
 
+def _moved(particles: Particles, effects: Effects) -> Particles:
+    """With the production vertices where the beam spot of their event has taken them."""
+    moves = {axis: effects.beam_spot(axis) for axis in ("x", "y", "z")}
+    moves = {axis: move for axis, move in moves.items() if move.any()}
+    return replace(
+        particles, **{axis: getattr(particles, axis) + move[particles.event] for axis, move in moves.items()}
+    )
+
+
 def _pseudorapidity(particles: Particles) -> Float[np.ndarray, " N"]:
     return np.arcsinh(particles.pz / np.maximum(np.hypot(particles.px, particles.py), 1e-9))
 
@@ -148,7 +164,9 @@ def _kind(particles: Particles) -> Int[np.ndarray, " N"]:
     return np.select([pdgid == 11, pdgid == 13], [ELECTRON, MUON], CHARGED_HADRON)
 
 
-def _has_track(particles: Particles, detector: DetectorConfig, rng: np.random.Generator) -> Bool[np.ndarray, " N"]:
+def _has_track(
+    particles: Particles, detector: DetectorConfig, rng: np.random.Generator, effects: Effects
+) -> Bool[np.ndarray, " N"]:
     efficiencies = np.zeros(5)
     efficiencies[[CHARGED_HADRON, ELECTRON, MUON]] = (
         detector.hadron_efficiency,
@@ -156,10 +174,10 @@ def _has_track(particles: Particles, detector: DetectorConfig, rng: np.random.Ge
         detector.muon_efficiency,
     )
     birth = np.hypot(particles.x, particles.y) / max(detector.track_birth_radius_max, 1e-9)
-    found = rng.random(particles.px.shape) < efficiencies[_kind(particles)] * (1 - birth)
-    in_tracker = (np.abs(_pseudorapidity(particles)) < detector.track_eta_max) & (
-        np.hypot(particles.px, particles.py) > detector.track_pt_min
-    )
+    eta, phi = _pseudorapidity(particles), np.arctan2(particles.py, particles.px)
+    kept = 1 - effects.track_loss(particles.event, eta, phi)
+    found = rng.random(particles.px.shape) < efficiencies[_kind(particles)] * (1 - birth) * kept
+    in_tracker = (np.abs(eta) < detector.track_eta_max) & (np.hypot(particles.px, particles.py) > detector.track_pt_min)
     return found & in_tracker & (particles.charge != 0)
 
 
@@ -186,9 +204,12 @@ def _tracks(particles: Particles, detector: DetectorConfig, rng: np.random.Gener
     )
 
 
-def _clusters(particles: Particles, kind: int, detector: DetectorConfig, rng: np.random.Generator) -> Candidates:
+def _clusters(
+    particles: Particles, kind: int, detector: DetectorConfig, rng: np.random.Generator, effects: Effects
+) -> Candidates:
     """One massless candidate per calorimeter cell that is above threshold, at the cell's centre."""
-    if kind == PHOTON:
+    part: Calorimeter = "ecal" if kind == PHOTON else "hcal"
+    if part == "ecal":
         cell, threshold = detector.ecal_cell, detector.photon_pt_min
         terms = detector.ecal_stochastic, detector.ecal_noise, detector.ecal_constant
     else:
@@ -208,8 +229,9 @@ def _clusters(particles: Particles, kind: int, detector: DetectorConfig, rng: np
     energy = log_normal(deposited, width, rng)
 
     eta, phi = (cells[1] + 0.5) * cell, (cells[2] + 0.5) * (2 * np.pi / around)
+    energy = energy * effects.gain(part, cells[0], eta, phi)
     pt = energy / np.cosh(eta)
-    above = pt > threshold
+    above = (pt > threshold) & ~effects.dead(part, cells[0], eta, phi, (cells[1], cells[2]))
     event, eta, phi, pt, energy = cells[0][above], eta[above], phi[above], pt[above], energy[above]
     zero = np.zeros_like(pt)
     return Candidates(

@@ -36,9 +36,11 @@ class PartonGroup:
 @dataclass(frozen=True)
 class Jets:
     """Selected jets, at most one per event, flat. `members` (jets x var) are positions among the candidates, by
-    descending pt. The `truth` columns are those of the summed partons, with the resonance's PDG id."""
+    descending pt. `group` is the position of the parton group it contains; the `truth` columns are those of the summed
+    partons, with the resonance's PDG id."""
 
     event: Int[np.ndarray, " J"]
+    group: Int[np.ndarray, " J"]
     px: Float[np.ndarray, " J"]
     py: Float[np.ndarray, " J"]
     pz: Float[np.ndarray, " J"]
@@ -119,6 +121,7 @@ def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateCo
     }
     return Jets(
         event=event,
+        group=group,
         px=px[keep],
         py=py[keep],
         pz=pz[keep],
