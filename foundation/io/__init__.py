@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import awkward as ak
+from typing import Any
 
 from foundation.errors import DataError
-from foundation.io.files import check_there, suffix
+from foundation.io.arrays import ArrayReader
+from foundation.io.files import check_there, expand, suffix
+from foundation.io.flat import divided
 from foundation.io.layout import Layout
+from foundation.io.reader import Reader
+
+__all__ = ["FORMATS", "Layout", "Reader", "expand", "open_reader", "table_names"]
 
 # suffix -> "module:class"; imported when a file of that kind is opened
 FORMATS = {
@@ -21,49 +24,11 @@ FORMATS = {
     ".hdf": "foundation.io.hdf5:Hdf5Reader",
     ".parquet": "foundation.io.parquet:ParquetReader",
     ".pq": "foundation.io.parquet:ParquetReader",
+    ".arrow": "foundation.io.parquet:ArrowReader",
+    ".feather": "foundation.io.parquet:ArrowReader",
     ".npz": "foundation.io.numpy_files:NpzReader",
     ".npy": "foundation.io.numpy_files:NpyReader",
 }
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """One table of one file, read as columns in chunks of rows.
-
-    Attributes:
-        path: the file, local or a URL, as it was given.
-        columns: names, in file order.
-        num_rows: rows in the table; may be 0.
-    """
-
-    path: str
-    columns: list[str]
-    num_rows: int
-
-    def column_type(self, column: str) -> str:
-        """As the format calls it; for people."""
-        ...
-
-    def require(self, columns: Sequence[str]) -> None:
-        """Raises DataError naming the first column that is not there, or does not fit the rows, and what to do."""
-        ...
-
-    def bytes_per_row(self, columns: Sequence[str]) -> float:
-        """About how many bytes a row of these columns takes in memory."""
-        ...
-
-    def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
-        """Records of the given columns, `rows` rows at a time (the last chunk may be shorter), in file order.
-
-        A column holds one number or string per row, or a list per row: tokens are always on axis 1 and always of
-        variable length, also where the file gives them a fixed size. Rows are those of [start, stop), by default all.
-
-        Raises:
-            DataError: a column is missing, or its bytes cannot be read; names file, column and entries.
-        """
-        ...
-
-    def close(self) -> None: ...
 
 
 def open_reader(path: str | Path, tree: str = "", layout: Mapping[str, Layout] | None = None) -> Reader:
@@ -80,7 +45,10 @@ def open_reader(path: str | Path, tree: str = "", layout: Mapping[str, Layout] |
         DataError: no such file, unknown format, not of the format it claims, cut short, or the table is ambiguous.
         ToolError: the package that the URL's protocol needs is not installed.
     """
-    return _format(str(path))(str(path), tree, layout)
+    reader: Reader = _format(str(path))(str(path), tree, layout)
+    if not layout or isinstance(reader, ArrayReader) or all(x.kind == "rows" for x in layout.values()):
+        return reader
+    return divided(reader, layout)
 
 
 def table_names(path: str | Path) -> dict[str, str]:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 
 import awkward as ak
 import numpy as np
 
 from foundation.errors import DataError, DetfmError, SchemaError, close_names
-from foundation.io.divide import Division, Index, Offsets, Picked, Rows, Stored, WholeFile, dtype_name, parse_by, spans
+from foundation.io.divide import (
+    Division,
+    Index,
+    Offsets,
+    Picked,
+    Rows,
+    Stored,
+    WholeFile,
+    dtype_name,
+    is_index,
+    is_offsets,
+    parse_by,
+    spans,
+)
 from foundation.io.files import reason
 from foundation.io.layout import Layout
 
@@ -24,7 +38,7 @@ class ArrayReader:
         stored: column -> its array.
         layout: column, or `*` for all others -> how it is divided into examples.
         close: called by `close`.
-        notes: column -> what to add to its type.
+        types: column -> its type for people, where it is more than that of the numbers.
     """
 
     def __init__(
@@ -33,10 +47,10 @@ class ArrayReader:
         stored: Mapping[str, Stored],
         layout: Mapping[str, Layout] | None = None,
         close: Callable[[], None] = lambda: None,
-        notes: Mapping[str, str] | None = None,
+        types: Mapping[str, str] | None = None,
     ):
         self.path, self.stored, self.columns = path, dict(stored), list(stored)
-        self.layout, self.close, self.notes = dict(layout or {}), close, dict(notes or {})
+        self.layout, self.close, self.types = dict(layout or {}), close, dict(types or {})
         self.divisions: dict[str, Division] = {}
         if not self.columns:
             raise DataError(f"{path}: holds no array")
@@ -45,15 +59,22 @@ class ArrayReader:
 
     def column_type(self, column: str) -> str:
         stored = self.stored[column]
-        length = stored.shape[0] if stored.shape else 1
-        other = f", {length:,} entries" if length != self.num_rows else ""
-        return dtype_name(stored) + (f" ({self.notes[column]})" if column in self.notes else "") + other
+        name = self.types.get(column) or dtype_name(stored)
+        return name if stored.shape[0] == self.num_rows else f"{name}, {stored.shape[0]:,} entries"
 
     def require(self, columns: Sequence[str]) -> None:
         for column in columns:
             if column not in self.stored:
                 raise DataError(f"{self.path}: no column '{column}'; {close_names(column, self.columns)}")
             self._division(column)
+
+    def suggested_layout(self, column: str) -> Layout | None:
+        """A layout that would divide a column that does not fit the rows, judged by names and first and last values."""
+        length = self.stored[column].shape[0]
+        offsets = [name for name in self.columns if name != column and is_offsets(self.stored[name], length)]
+        if offsets:
+            return Layout("offsets", max(offsets, key=lambda name: SequenceMatcher(None, column, name).ratio()))
+        return Layout("index", f"{column}[:, 0]") if is_index(self.stored[column], self.num_rows) else None
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
@@ -102,7 +123,20 @@ class ArrayReader:
             return Offsets(self.path, column, self._by(column, layout), stored, rows)
         if layout.kind == "index":
             return Index(self.path, column, self._by(column, layout), stored.shape[0], rows)
-        return Rows(self.path, column, stored, stored.shape[0] if rows is None else rows)
+        length = stored.shape[0]
+        if rows is not None and length != rows:
+            raise DataError(
+                f"{self.path}: column '{column}' has {length:,} entries, for {rows:,} rows; {self._advice(column)}"
+            )
+        return Rows(stored)
+
+    def _advice(self, column: str) -> str:
+        found = self.suggested_layout(column)
+        likely = f"{{kind: {found.kind}, by: '{found.by}'}}" if found else "{kind: offsets, by: COLUMN_OF_OFFSETS}"
+        advice = f"declare in the schema how it is divided, e.g. `layout: {{{column}: {likely}}}`"
+        if found is None:
+            advice += ", or kind `index` with the column of example numbers, or kind `file` if the file is one example"
+        return advice
 
     def _by(self, column: str, layout: Layout) -> Stored:
         """The column of offsets or example numbers that a layout names."""

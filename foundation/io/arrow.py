@@ -109,12 +109,10 @@ def _values(array: pa.Array, as_float: bool) -> ak.contents.Content:
         array = array.cast(pa.int64()) if kind.bit_width == 64 else array.cast(pa.int32())
     elif not (kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)):
         raise ValueError(f"values of type {kind} cannot be used; leave the column out")
+    if not kinds.is_floating(array.type) and (as_float or array.null_count):
+        return ak.contents.NumpyArray(_with_nan(array))
     numbers = _numbers(array)
-    if numbers.dtype == np.float16:
-        numbers = numbers.astype(np.float32)
-    if (as_float and numbers.dtype.kind in "iub") or numbers.dtype.kind == "O":
-        numbers = _with_nan(array)
-    return ak.contents.NumpyArray(numbers)
+    return ak.contents.NumpyArray(numbers.astype(np.float32) if numbers.dtype == np.float16 else numbers)
 
 
 def _text(array: pa.Array) -> ak.contents.Content:

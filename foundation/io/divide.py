@@ -12,25 +12,26 @@ import numpy as np
 from foundation.errors import DataError
 
 BLOCK = 1 << 16  # entries of an offsets or index column read at a time
-ADVICE = (
-    "declare in the schema how it is divided, e.g. `layout: {%s: {kind: offsets, by: COLUMN_OF_OFFSETS}}`, or kind "
-    "`index` with the column of example numbers, or kind `file` if the whole file is one example"
-)
 
 
 @runtime_checkable
 class Stored(Protocol):
-    """One column as the file holds it.
+    """One column as the file holds it."""
 
-    Attributes:
-        shape: of the whole column; lists of variable length count as one axis.
-        dtype: of its numbers.
-        row_bytes: of one entry of the first axis in memory.
-    """
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole column; the first axis at least."""
+        ...
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    row_bytes: float
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its numbers."""
+        ...
+
+    @property
+    def row_bytes(self) -> float:
+        """Of one entry of the first axis in memory."""
+        ...
 
     def read(self, start: int, stop: int) -> np.ndarray | ak.Array:
         """Entries [start, stop) of the first axis."""
@@ -55,11 +56,8 @@ class Division(Protocol):
 class Rows:
     """The first axis is the example."""
 
-    def __init__(self, where: str, column: str, stored: Stored, rows: int):
-        self.rows = rows
-        length = stored.shape[0]
-        if length != rows:
-            raise DataError(f"{where}: column '{column}' has {length:,} entries, for {rows:,} rows; {ADVICE % column}")
+    def __init__(self, stored: Stored):
+        self.rows = stored.shape[0]
 
     def read(self, stored: Stored, start: int, stop: int) -> ak.Array:
         return lists(stored.read(start, stop))
@@ -196,6 +194,24 @@ def parse_by(by: str) -> tuple[str, int | None]:
     """`calo[:, 0]` -> ("calo", 0); `event` -> ("event", None)."""
     match = re.fullmatch(r"(.+?)\[\s*:\s*,\s*(\d+)\s*\]", by.strip())
     return (match[1], int(match[2])) if match else (by.strip(), None)
+
+
+def is_offsets(stored: Stored, length: int) -> bool:
+    """Whether a column looks like the offsets of another of `length` entries."""
+    if len(stored.shape) != 1 or stored.shape[0] < 2 or stored.dtype.kind not in "iu":
+        return False
+    return [int(_numbers(stored, i, i + 1)[0]) for i in (0, stored.shape[0] - 1)] == [0, length]
+
+
+def is_index(stored: Stored, rows: int) -> bool:
+    """Whether the first of a column's numbers per entry looks like the number of the example."""
+    if len(stored.shape) != 2 or min(stored.shape) < 1 or stored.dtype.kind not in "iuf":
+        return False
+    length = stored.shape[0]
+    first = np.asarray(ak.to_numpy(stored.read(0, min(BLOCK, length))))[:, 0]
+    last = np.asarray(ak.to_numpy(stored.read(length - 1, length)))[0, 0]
+    whole = np.isfinite(first).all() and (first == np.rint(first)).all()
+    return bool(whole and first[0] >= 0 and (np.diff(first) >= 0).all() and first[0] < last < rows)
 
 
 def as_awkward(array: np.ndarray | ak.Array) -> ak.Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from foundation.errors import DataError, close_names
 from foundation.io.arrays import ArrayReader
-from foundation.io.divide import Stored
+from foundation.io.divide import Stored, dtype_name
 from foundation.io.files import check_there, is_url, open_bytes, reason
 from foundation.io.layout import Layout
 
@@ -28,12 +28,13 @@ class Hdf5Reader(ArrayReader):
             found = _datasets(path, file, tree)
             allowance = BLOCK_BYTES // max(len(found), 1)
             stored: dict[str, Stored] = {}
-            notes: dict[str, str] = {}
+            types: dict[str, str] = {}
             for name, dataset in found.items():
                 columns = _stored(name, Dataset(dataset, allowance))
                 stored |= columns
-                notes |= dict.fromkeys(columns, _note(dataset)) if "columns" in dataset.attrs else {}
-            super().__init__(path, stored, layout, lambda: _close(file, bytes_of_url), notes)
+                if "columns" in dataset.attrs:
+                    types |= {c: f"{dtype_name(s)} ({_axis_names(dataset)})" for c, s in columns.items()}
+            super().__init__(path, stored, layout, lambda: _close(file, bytes_of_url), types)
         except Exception as error:
             _close(file, bytes_of_url)
             if isinstance(error, (OSError, RuntimeError, KeyError)):
@@ -152,7 +153,7 @@ def _stored(name: str, dataset: Dataset) -> dict[str, Stored]:
     return {name: dataset} if dataset.dtype.kind in "biufSU" else {}
 
 
-def _note(dataset: h5py.Dataset) -> str:
+def _axis_names(dataset: h5py.Dataset) -> str:
     """The attribute `columns`: names of the last axis, as text or as a list of texts."""
     value = dataset.attrs["columns"]
     names = [value] if isinstance(value, (str, bytes)) else list(np.asarray(value).reshape(-1))

@@ -205,7 +205,7 @@ def _member(path: str, file: IO[bytes], archive: zipfile.ZipFile, member: zipfil
     return array
 
 
-def _header(path: str, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(path: str, name: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether columns come first, and type of the .npy that begins here."""
     try:
         version = np.lib.format.read_magic(file)
@@ -221,7 +221,7 @@ def _header(path: str, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], boo
     return shape, fortran, dtype
 
 
-def _fill(file: IO[bytes], array: np.ndarray) -> None:
+def _fill(file: Any, array: np.ndarray) -> None:
     """Reads the file into an array. Raises EOFError if it ends before."""
     view = array.view(np.uint8)
     done = 0

@@ -5,128 +5,116 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import awkward as ak
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from foundation.errors import DataError, DetfmError, close_names
-from foundation.io.arrow import Leaf, combined, leaves
-from foundation.io.divide import spans
-from foundation.io.files import open_bytes, reason
+from foundation.errors import DataError
+from foundation.io.arrow import Leaf
+from foundation.io.batches import BatchReader, closing_on_error
+from foundation.io.files import open_bytes
 from foundation.io.layout import Layout
 
 BUFFER_BYTES = 1 << 20  # of a column's bytes in the file, read at a time
-BATCH_BYTES = 64 << 20  # decoded at a time
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 
 
-class ParquetReader:
-    """See `foundation.io.Reader`. A struct's fields are columns `struct.field`, also in lists of structs.
+class ParquetReader(BatchReader):
+    """See `foundation.io.Reader` and `BatchReader`. Pages are checked against their checksums, where the file has them.
 
-    Nulls: a missing number is NaN, a missing list is empty, a missing string is "". A column of whole numbers with
-    nulls somewhere in the file is read as float64.
+    A column of whole numbers with nulls somewhere in the file is read as float64.
     """
 
     def __init__(self, path: str, tree: str = "", layout: Mapping[str, Layout] | None = None):
-        self.path, self.bytes = path, open_bytes(path)
-        try:
-            _check_ends(path, self.bytes)
+        file = open_bytes(path)
+        with closing_on_error(path, "Parquet", file):
+            _check_ends(path, file)
             self.file = pq.ParquetFile(
-                self.bytes, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+                file, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
             )
-            self.leaves = {leaf.name: leaf for leaf in leaves(self.file.schema_arrow)}
-            self.columns = list(self.leaves)
-            self.groups = np.cumsum([0, *(self._group(g).num_rows for g in range(self.file.num_row_groups))])
-        except Exception as error:
-            self.bytes.close()
-            if isinstance(error, DetfmError):
-                raise
-            raise DataError(f"{path}: the Parquet file's footer cannot be read ({reason(error)})") from error
-        self.num_rows = int(self.groups[-1])
+            rows = [self._group(g).num_rows for g in range(self.file.num_row_groups)]
+            super().__init__(path, file, self.file.schema_arrow, rows)
 
     @staticmethod
     def table_names(path: str) -> dict[str, str]:
         ParquetReader(path).close()
         return {"": "Parquet"}
 
-    def close(self) -> None:
-        self.bytes.close()
-
-    def column_type(self, column: str) -> str:
-        return self.leaves[column].typename
-
-    def require(self, columns: Sequence[str]) -> None:
-        for column in columns:
-            if column not in self.leaves:
-                raise DataError(f"{self.path}: no column '{column}'; {close_names(column, self.columns)}")
-
     def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
         total = 0
         for leaf in (self.leaves[c] for c in columns):
-            for group in range(self.file.num_row_groups):
-                chunk = self._group(group).column(leaf.number)
+            for chunk in self._column_chunks(leaf):
                 width = WIDTHS.get(chunk.physical_type)
                 total += chunk.num_values * width if width else chunk.total_uncompressed_size
             total += 8 * self.num_rows * leaf.lists
         return total / max(self.num_rows, 1)
 
-    def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
-        self.require(columns)
-        stop = self.num_rows if stop is None else min(stop, self.num_rows)
-        chosen = {c: self.leaves[c] for c in columns}
-        floats = {c for c, leaf in chosen.items() if self._has_nulls(leaf)}
-        pending: list[pa.RecordBatch] = []
-        batches = self._batches(columns, rows, start)
-        for first, last in spans(start, stop, rows):
-            pending, chunk = self._take(pending, batches, last - first, f"entries {first} to {last - 1}")
-            try:
-                arrays = {c: combined(chunk, leaf, c in floats) for c, leaf in chosen.items()}
-            except (pa.ArrowException, ValueError) as error:
-                raise DataError(f"{self.path}, entries {first} to {last - 1}: {reason(error)}") from error
-            yield ak.zip(arrays, depth_limit=1)
+    def may_have_nulls(self, leaf: Leaf) -> bool:
+        def nulls(chunk: Any) -> int:
+            known = chunk.is_stats_set and chunk.statistics.has_null_count
+            return chunk.statistics.null_count if known else 1
 
-    def _take(
-        self, pending: list[pa.RecordBatch], batches: Iterator[pa.RecordBatch], rows: int, where: str
-    ) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
-        """Batches that begin after the next `rows` rows, and those of the rows."""
-        while (have := sum(len(b) for b in pending)) < rows:
-            try:
-                pending = [*pending, next(batches)]
-            except StopIteration:
-                raise DataError(f"{self.path}, {where}: only {have} of {rows} rows are there") from None
-            except Exception as error:
-                raise DataError(
-                    f"{self.path}, {where}: cannot be read; the file is damaged ({reason(error)})"
-                ) from error
-        chunk, left = pending[:-1], rows - sum(len(b) for b in pending[:-1])
-        rest = pending[-1].slice(left)
-        return [rest] if len(rest) else [], [*chunk, pending[-1].slice(0, left)]
+        return leaf.nullable and any(map(nulls, self._column_chunks(leaf)))
 
-    def _batches(self, columns: Sequence[str], rows: int, start: int) -> Iterator[pa.RecordBatch]:
-        """From row `start` on."""
-        most = int(BATCH_BYTES / max(self.bytes_per_row(columns), 1.0))
-        paths = [self.file.schema.column(self.leaves[c].number).path for c in columns]
-        group = int(np.searchsorted(self.groups, start, side="right")) - 1
-        wanted = range(group, self.file.num_row_groups)
-        skip = start - int(self.groups[group])
-        size = max(1, min(rows, most))
-        for batch in self.file.iter_batches(batch_size=size, row_groups=list(wanted), columns=paths, use_threads=False):
-            if skip < len(batch):
-                yield batch.slice(skip)
-            skip = max(0, skip - len(batch))
-
-    def _has_nulls(self, leaf: Leaf) -> bool:
-        """Whether a column of whole numbers may have nulls anywhere in the file."""
-        if not leaf.nullable:
-            return False
-        chunks = (self._group(g).column(leaf.number) for g in range(self.file.num_row_groups))
-        found = (c.statistics.null_count if c.is_stats_set and c.statistics.has_null_count else 1 for c in chunks)
-        return any(found)
+    def batches(self, leaves: Sequence[Leaf], rows: int, group: int) -> Iterator[pa.RecordBatch]:
+        paths = [self.file.schema.column(leaf.number).path for leaf in leaves]
+        groups = list(range(group, self.file.num_row_groups))
+        yield from self.file.iter_batches(batch_size=rows, row_groups=groups, columns=paths, use_threads=False)
 
     def _group(self, group: int) -> Any:
         return self.file.metadata.row_group(group)
+
+    def _column_chunks(self, leaf: Leaf) -> Iterator[Any]:
+        return (self._group(g).column(leaf.number) for g in range(self.file.num_row_groups))
+
+
+class ArrowReader(BatchReader):
+    """See `foundation.io.Reader` and `BatchReader`. Arrow's IPC files, of which Feather 2 is one; not its streams.
+
+    A record batch is read as a whole, the wanted columns of it; nulls are looked for batch by batch.
+    """
+
+    def __init__(self, path: str, tree: str = "", layout: Mapping[str, Layout] | None = None):
+        file = open_bytes(path)
+        with closing_on_error(path, "Arrow", file):
+            begin = file.read(6)
+            if begin != b"ARROW1":
+                hint = "; if it is an Arrow stream, write it with pyarrow.ipc.new_file or as Parquet" if begin else ""
+                raise DataError(f"{path}: not an Arrow file (it begins with {begin!r}){hint}")
+            self.file = file
+            first = self._open([0])
+            rows = [first.get_batch(i).num_rows for i in range(first.num_record_batches)]
+            super().__init__(path, file, self._open(None).schema, rows)
+            self.sizes = self._sizes()
+
+    @staticmethod
+    def table_names(path: str) -> dict[str, str]:
+        ArrowReader(path).close()
+        return {"": "Arrow"}
+
+    def bytes_per_row(self, columns: Sequence[str]) -> float:
+        self.require(columns)
+        tops = {self.leaves[c].fields[0] for c in columns}
+        return sum(self.sizes[top] for top in tops)
+
+    def may_have_nulls(self, leaf: Leaf) -> bool:
+        return False
+
+    def batches(self, leaves: Sequence[Leaf], rows: int, group: int) -> Iterator[pa.RecordBatch]:
+        tops = list(dict.fromkeys(leaf.fields[0] for leaf in leaves))
+        file = self._open([self.names.index(top) for top in tops])
+        for number in range(group, file.num_record_batches):
+            yield file.get_batch(number)
+
+    def _open(self, fields: list[int] | None) -> Any:
+        return pa.ipc.open_file(self.file, options=pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False))
+
+    def _sizes(self) -> dict[str, float]:
+        """Bytes per row of each top column, by the first batch."""
+        if self.num_rows == 0:
+            return dict.fromkeys(self.names, 0.0)
+        batch = self._open(None).get_batch(0)
+        return {name: batch.column(i).nbytes / max(len(batch), 1) for i, name in enumerate(self.names)}
 
 
 def _check_ends(path: str, file: Any) -> None:
