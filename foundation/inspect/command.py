@@ -13,14 +13,17 @@ from rich.table import Table
 
 from foundation.command import Command
 from foundation.errors import ConfigError, DataError
+from foundation.inspect.event import file_event, store_event
 from foundation.inspect.file import ROWS, WIDE, file_tables, summarise, to_json
 from foundation.inspect.store import run_summary, store_json, store_summary
+from foundation.inspect.store import verify as verify_store
 from foundation.inspect.suggest import suggest
 from foundation.inspect.tables import pairs
 from foundation.inspect.targets import may_be_class
 from foundation.inspect.write_schema import save_schema, schema_text
 from foundation.io import open_reader, table_names
 from foundation.runs import Run
+from foundation.schema import DetectorSchema
 from foundation.store.store import MANIFEST, Store
 
 PIPED = 150  # characters per line where the output is no terminal
@@ -45,7 +48,7 @@ def inspect(
     if is_store(path):
         store = Store.open(path)
         tables = store_summary(store)
-        return [*tables, pairs("verified", {"files equal to their SHA-256": store.verify()})] if verify else tables
+        return [*tables, pairs("verified", {"files equal to their SHA-256": verify_store(store)})] if verify else tables
     if verify:
         raise DataError(f"{path} is not a store; --verify compares a store with its checksums")
     if Path(path).is_dir():
@@ -86,12 +89,18 @@ def _arguments(parser: Any) -> None:
         metavar="OUT.yaml",
         help="of a file: write a commented starting schema to OUT.yaml (never over a file), or print it",
     )
+    parser.add_argument("--event", type=int, metavar="N", help="draw row N of a store's split, or of a file (--schema)")
+    parser.add_argument("--split", default="", help="with --event: of which split (default: the first)")
+    parser.add_argument("--schema", default="", help="with --event of a file: YAML file or preset, e.g. data/jets")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="with --event: the picture (default: event_N.png)")
     parser.add_argument("--verify", action="store_true", help="of a store: compare every file with its SHA-256")
 
 
 def _run(arguments: Any) -> None:
     if arguments.rows < 1:
         raise ConfigError(f"--rows must be at least 1; it is {arguments.rows}")
+    if arguments.event is not None:
+        return _draw(arguments)
     if arguments.suggest_schema:
         return _suggest(arguments)
     if arguments.json:
@@ -119,6 +128,35 @@ def _suggest(arguments: Any) -> None:
     print(f"wrote {arguments.suggest_schema}; check what it says is a guess, then `detfm ingest`")
 
 
+def event_display(
+    path: str | Path, number: int, out: str | Path, *, split: str = "", schema: DetectorSchema | str | Path = ""
+) -> Path:
+    """Draws row `number` of a store's split, or of a file as `schema` says, as PNG.
+
+    Raises:
+        DataError: no such row.
+        ConfigError: a file without a schema.
+    """
+    from foundation.inspect.display import draw  # matplotlib takes a second to import
+    from foundation.plots import save
+
+    if is_store(path):
+        event = store_event(Store.open(path), number, split)
+    elif not schema:
+        raise ConfigError(f"{path} is not a store; to draw an entry of a file, say how to read it with --schema")
+    else:
+        schema = schema if isinstance(schema, DetectorSchema) else DetectorSchema.load(schema)
+        event = file_event(str(path), schema, number)
+    save(draw(event), Path(out))
+    return Path(out)
+
+
+def _draw(arguments: Any) -> None:
+    out = arguments.out or Path(f"event_{arguments.event}.png")
+    chosen = {"split": arguments.split, "schema": arguments.schema}
+    print(f"wrote {event_display(arguments.path, arguments.event, out, **chosen)}")
+
+
 def console() -> Console:
     """As wide as the terminal; where there is none, wide enough for most tables."""
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED)
@@ -129,7 +167,7 @@ def _json(arguments: Any) -> dict[str, Any]:
     if is_store(path):
         store = Store.open(path)
         found = store_json(store)
-        return found | {"verified": store.verify()} if arguments.verify else found
+        return found | {"verified": verify_store(store)} if arguments.verify else found
     if Path(path).is_dir():
         return Run.open(Path(path)).provenance
     chosen = choose_tree(path, arguments.tree)[1]
@@ -140,7 +178,12 @@ COMMAND = Command(
     run=_run,
     arguments=_arguments,
     description="Show what is inside a detector file (columns by collection, multiplicities, ranges, NaN, units), a"
-    " store (splits, accounting, statistics) or a run folder (stage, command, metrics)."
-    " Examples: detfm inspect samples/jets.root; detfm inspect nano.root --columns 'Jet_*';"
-    " detfm inspect STORE --verify",
+    " store (splits, accounting, statistics) or a run folder (stage, command, metrics); suggest a schema for a file;"
+    " check a store's files; draw an event. Reads any format that ingest reads, also URLs. Examples:"
+    " detfm inspect samples/jets.root;"
+    " detfm inspect nano.root --columns 'Jet_*,Muon_*';"
+    " detfm inspect nano.root --suggest-schema nano.yaml;"
+    " detfm inspect stores/jets --verify;"
+    " detfm inspect stores/jets --event 12 --split test --out event.png;"
+    " detfm inspect samples/jets.root --event 12 --schema data/jets",
 )

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 from jaxtyping import Float
 
-from foundation.errors import DataError, close_names
-from foundation.schema import DetectorSchema, Modality
+from foundation.errors import DataError
+from foundation.io import open_reader
+from foundation.schema import DetectorSchema, Label, Modality
+from foundation.store.examples import examples
+from foundation.store.index import shard_name
 from foundation.store.store import Store
 
 
@@ -37,36 +41,70 @@ class Event:
 
 
 def store_event(store: Store, number: int, split: str = "") -> Event:
-    """Row `number` of a split (default: the first that has rows).
+    """Row `number` of a split (default: the first that has rows). Reads that row only, however large the store.
 
     Raises:
         DataError: no such split or row.
     """
     split = split or next((s for s in store.splits if store.length(s)), "")
-    if split not in store.splits:
-        raise DataError(f"{store.path} has no split '{split}'; {close_names(split, store.splits)}")
     rows = store.length(split)
     if not 0 <= number < rows:
-        raise DataError(f"{store.path}: split '{split}' has {rows:,} rows, 0 to {rows - 1}; there is no row {number}")
+        raise DataError(f"{store.path}: split '{split}' has {rows:,} rows; there is no row {number}, they go from 0 on")
     batch = store.read(split, np.array([number]))
     tokens = {n: np.asarray(t.values)[0][np.asarray(t.mask)[0].astype(bool)] for n, t in batch.modalities.items()}
-    labels = {}
-    for name, label in store.schema.labels.items():
-        if not label.modality:
-            labels[name] = label_text(store.schema, name, store.labels(split, name)[number])
-    observers = {name: values[number] for name, values in store.observers(split).items()}
-    where = f"{Path(store.path).name}, {split} row {number}"
+    labels = {
+        name: label_text(label, np.asarray(batch.labels[name])[0])
+        for name, label in store.schema.labels.items()
+        if not label.modality
+    }
+    observers = {name: _one(store, split, number, f"observer.{name}") for name in store.schema.observers}
+    file, entry = _one(store, split, number, "source")
+    origin = Path(store.sources()[int(file)]["path"]).name
+    where = f"{Path(store.path).name}, {split} row {number} ({origin}, entry {int(entry)})"
     return Event(store.schema, tokens, np.asarray(batch.globals)[0], labels, observers, where)
 
 
-def label_text(schema: DetectorSchema, name: str, value: Any) -> str:
+def _one(store: Store, split: str, number: int, name: str) -> Any:
+    """Row `number` of an array of one entry per row."""
+    ends = np.cumsum(store.index(split).rows.sum(axis=1))
+    shard = int(np.searchsorted(ends, number, side="right"))
+    place = number - (int(ends[shard - 1]) if shard else 0)
+    path = store.path / split / shard_name(shard) / f"{name}.npy"
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)[place]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); `detfm inspect --verify` checks the store") from error
+
+
+def file_event(path: str, schema: DetectorSchema, number: int) -> Event:
+    """Entry `number` of a file, as the schema says; values that ingest would refuse are drawn all the same.
+
+    Raises:
+        DataError: no such entry, or a column is missing.
+    """
+    reader = open_reader(path, schema.tree, schema.layout)
+    try:
+        if not 0 <= number < reader.num_rows:
+            raise DataError(f"{path} has {reader.num_rows:,} entries; there is no entry {number}, they go from 0 on")
+        chunk = next(reader.chunks(schema.columns(), 1, number, number + 1))
+    finally:
+        reader.close()
+    columns = {name: chunk[name] for name in chunk.fields}
+    columns |= {"file_path": ak.Array([path]), "file_entry": ak.Array(np.array([number]))}
+    found, _ = examples(schema, columns, 1)
+    tokens = {name: tokens.values for name, tokens in found.modalities.items()}
+    labels = {n: label_text(x, found.labels[n][0]) for n, x in schema.labels.items() if not x.modality}
+    observers = {name: values[0] for name, values in found.observers.items()}
+    return Event(schema, tokens, found.globals[0], labels, observers, f"{Path(path).name}, entry {number}")
+
+
+def label_text(label: Label, value: Any) -> str:
     """A stored label as people read it."""
-    label = schema.labels[name]
     if label.kind == "class":
         return list(label.classes)[int(value)] if int(value) >= 0 else "unknown"
     if label.kind == "multilabel":
         return " + ".join(c for c, yes in zip(label.classes, np.atleast_1d(value)) if yes == 1) or "none"
-    return f"{float(value):.4g} {label.unit}".strip()
+    return f"{float(value):.4g} {label.unit}".strip() if np.isfinite(value) else "unknown"
 
 
 def kinematics(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str, np.ndarray]:
