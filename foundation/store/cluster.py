@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,18 +15,18 @@ IN_FLIGHT = 1000  # tasks that the scheduler holds at a time
 SECONDS_TO_CONNECT = 30
 
 
-def make_workers(scheduler: str, processes: int | None, cluster: ClusterConfig) -> Workers:
+def make_workers(scheduler: str, processes: int, cluster: ClusterConfig) -> Workers:
     """
     Args:
         scheduler: address of a dask scheduler, `slurm`, or empty for processes of this machine.
-        processes: of this machine; None for one per core.
+        processes: of this machine.
 
     Raises:
         ToolError: a package of the extra `cluster` is not installed.
         RunError: no scheduler answers at the address.
     """
     if not scheduler:
-        return Processes(processes or len(os.sched_getaffinity(0)))
+        return Processes(processes)
     return Dask(slurm_cluster(cluster) if scheduler == SLURM else scheduler)
 
 

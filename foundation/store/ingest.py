@@ -39,6 +39,7 @@ from foundation.store.unit import Outcome, is_complete, run_unit
 from foundation.store.workers import Processes, Workers
 
 DONE = "done.json"  # the store is complete and only has to take its place
+BYTES_PER_PROCESS = 20_000_000  # of input, for which another process is worth starting
 FEW_FILES = 16  # are looked at here; more by all workers
 
 
@@ -69,7 +70,7 @@ def ingest(
         overwrite: replace a store at `out` once the new one is complete; discard unfinished work of another plan.
         skip_bad_files: leave out files that cannot be opened, lack a column that others have, or turn out damaged while
             they are read: then all of their rows, also those that were read before.
-        processes: of this machine; default: one per core.
+        processes: of this machine; default: one per core, if there is so much to do.
         scheduler: address of a dask scheduler, or `slurm` (see `IngestConfig.cluster`).
 
     Returns:
@@ -91,9 +92,16 @@ def ingest(
     if not _in_place(folder, out):
         check_room(out, "ingest", overwrite)
     job = Job(schema, cfg, {}, columns_of(schema, cfg)[0], folder.absolute(), Path.cwd())
+    processes = processes or _worthwhile(paths)
     with _locked(folder), closing(make_workers(scheduler, processes, cfg.cluster)) as workers:
         Ingest(job, out, workers, overwrite, skip_bad_files).run(paths)
     return out
+
+
+def _worthwhile(paths: Sequence[str]) -> int:
+    """Processes of this machine: one per core, but fewer where starting them takes longer than the work."""
+    size = sum(BYTES_PER_PROCESS if is_url(path) else Path(path).stat().st_size for path in paths)
+    return min(len(os.sched_getaffinity(0)), 1 + size // BYTES_PER_PROCESS)
 
 
 @dataclass(frozen=True)

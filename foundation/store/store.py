@@ -182,7 +182,7 @@ class Store:
                     found = arrays.gather(stem, shard, place)
                 labels[name] = fill(found, kind.unknown)
             weights = fill(arrays.gather("weights", shard, place), 0)
-            example = fill(arrays.gather("globals", shard, place), 0)
+            example = fill(arrays.gather("globals", shard, place).reshape(len(shard), len(self.schema.globals)), 0)
         return TokenBatch(modalities, example, labels, weights, indices.astype(np.int32))
 
     def verify(self) -> int:

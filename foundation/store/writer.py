@@ -128,7 +128,7 @@ def _arrays(pieces: list[Piece], order: Int[np.ndarray, " R"]) -> dict[str, np.n
     return arrays
 
 
-def _rows(parts: list[Shaped[np.ndarray, " n ..."]], index: Int[np.ndarray, " m"]) -> Shaped[np.ndarray, " m ..."]:
+def _rows(parts: list[np.ndarray], index: Int[np.ndarray, " m"]) -> Shaped[np.ndarray, " m ..."]:
     return np.take(parts[0] if len(parts) == 1 else np.concatenate(parts), index, axis=0)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from detector import SCHEMA, columns, schema, write
 from hypothesis import given
@@ -15,7 +17,7 @@ from foundation.cli import main
 from foundation.errors import DataError, RunError, SchemaError
 from foundation.expression import Expression
 from foundation.hashing import bits, hash_rows, permutation, uniform
-from foundation.runs import Run
+from foundation.runs import Run, sha256
 from foundation.store import Store
 from foundation.store.ingest import IngestConfig, ingest
 
@@ -157,19 +159,27 @@ def test_equal_numbers_have_equal_bits(number):
 def test_cut_and_quarantine_are_counted(tmp_path):
     content = columns(600)
     content["met"][[5, 300]] = np.nan
-    content["process"][[7, 8]] = 4
-    cfg = IngestConfig(select="event < 250", nonfinite="quarantine", unknown_label="quarantine", chunk_rows=100)
+    content["process"][[8, 9]] = 4
+    cuts = {"early": "event < 250", "not_3": "(event < 3) + (event > 3)"}
+    cfg = IngestConfig(select=cuts, nonfinite="quarantine", unknown_label="quarantine", chunk_rows=100)
     no_target = schema(labels={"kind": SCHEMA["labels"]["kind"]}, weight="")
     found = Store.open(ingest([write(tmp_path / "a.root", content)], schema=no_target, cfg=cfg, out=tmp_path / "s"))
     accounting = found.manifest["accounting"]
     assert accounting["read"] == 600
-    assert accounting["cut"] == 100
+    assert accounting["cuts"] == {"early": 100, "not_3": 2}
     assert accounting["quarantined"] == {"nonfinite": 2, "unknown_label": 2}
-    assert accounting["written"] == 496 == sum(map(found.length, found.splits))
-    assert accounting["nonfinite_values"] == {"globals.met": 2}
-    assert accounting["unknown_values"] == {"kind": {"4": 2}}
+    assert accounting["written"] == 494 == sum(map(found.length, found.splits))
+    assert accounting["values"] == {"nonfinite": {"globals.met": 2}, "unknown_label": {"labels.kind = 4": 2}}
     tokens = accounting["tokens"]["tracks"]
     assert tokens["read"] == tokens["select"] + tokens["max_tokens"] + tokens["quarantined"] + tokens["written"]
+    listed = pq.read_table(found.path / "quarantine.parquet").to_pylist()
+    assert [(row["entry"], row["reason"]) for row in listed] == [
+        (5, "nonfinite"),
+        (8, "unknown_label"),
+        (9, "unknown_label"),
+        (300, "nonfinite"),
+    ]
+    assert {row["file"] for row in listed} == {str(tmp_path / "a.root")}
 
 
 def test_nan_is_named_with_feature_count_and_entry(tmp_path):
@@ -193,13 +203,15 @@ def test_unknown_labels(tmp_path):
     content = columns(300)
     content["process"][[7, 8, 9]] = [4, 4, -1]
     path = write(tmp_path / "a.root", content)
-    with pytest.raises(DataError, match=r"a\.root.*label 'kind'.*4 \(2 rows\), -1 \(1 rows\); entry 7 first"):
+    with pytest.raises(
+        DataError, match=r"a\.root.*labels\.kind = 4 \(2\), labels\.kind = -1 \(1\); 3 rows, entry 7 first"
+    ):
         ingest([path], schema=schema(), out=tmp_path / "s")
     kept = Store.open(ingest([path], schema=schema(), cfg=IngestConfig(unknown_label="unlabelled"), out=tmp_path / "s"))
     assert sum((kept.labels(s, "kind") == -1).sum() for s in kept.splits) == 3
     content["process"][[7, 8, 9]] = 1
     content["is_yes"][20] = content["is_no"][20] = 1
-    with pytest.raises(DataError, match=r"label 'flag'.*one-hot sum 2 \(1 rows\); entry 20"):
+    with pytest.raises(DataError, match=r"labels\.flag.* \(1\); 1 rows, entry 20"):
         ingest([write(tmp_path / "b.root", content)], schema=schema(), out=tmp_path / "t")
 
 
@@ -260,8 +272,9 @@ def test_the_store_is_a_run_with_provenance(store):
     run = Run.open(store.path, "ingest")
     assert run.config(IngestConfig) == SMALL
     assert run.schema == schema() == store.schema
-    assert [s["rows"] if "rows" in s else s["read"] for s in store.manifest["sources"]] == [700, 700]
-    assert run.provenance["inputs"]["file_00000"]["sha256"] == store.manifest["sources"][0]["sha256"]
+    assert [source["rows"] for source in store.sources()] == 2 * [{"read": 700, "written": 700}]
+    first = store.sources()[0]
+    assert run.provenance["inputs"]["file_00000"]["sha256"] == first["sha256"] == sha256(Path(first["path"]))
     assert run.input("file_00001").name == "1.root"
 
 
@@ -282,7 +295,7 @@ def test_command_line(tmp_path, capsys):
     words = ["ingest", str(path), "--schema", str(tmp_path / "toy.yaml"), "--out", str(tmp_path / "s")]
     assert main([*words, "--cfg.select", "event < 10"]) == 0
     shown = capsys.readouterr().err
-    assert "removed by the cut" in shown
+    assert "removed by the cut 'select'" in shown
     assert "80" in shown
     assert main(words) == 2
     assert "exists" in capsys.readouterr().err
@@ -325,25 +338,6 @@ def test_level_one_recompute_expressions_give_the_stored_values(shared_data, tmp
             rtol=1e-5,
             err_msg=name,
         )
-
-
-def test_an_interrupted_ingest_leaves_nothing(tmp_path, monkeypatch):
-    """Ctrl-C while the second shard is written."""
-    from foundation.store import writer
-
-    save, calls = np.save, []
-
-    def interrupted(*arguments, **options):
-        calls.append(arguments[0])
-        if len({path.parent for path in calls}) > 1:
-            raise KeyboardInterrupt
-        save(*arguments, **options)
-
-    monkeypatch.setattr(writer.np, "save", interrupted)
-    path = write(tmp_path / "a.root", columns(300))
-    with pytest.raises(KeyboardInterrupt):
-        ingest([path], schema=schema(), out=tmp_path / "store")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.root"]
 
 
 def test_a_tree_without_rows(tmp_path):
