@@ -74,11 +74,12 @@ def combined(batches: Sequence[pa.RecordBatch], leaf: Leaf, as_float: bool) -> a
 def _layout(array: pa.Array, fields: tuple[str, ...], as_float: bool) -> ak.contents.Content:
     kind = array.type
     if is_list(kind):
-        # flatten() leaves out what lies under a null, so a null list is an empty one
-        size = kind.list_size if kinds.is_fixed_size_list(kind) else None
-        valid = _valid(array)
-        counts = np.where(valid, size, 0) if size is not None else _numbers(array.value_lengths().fill_null(0))
-        return _listed(counts, _layout(array.flatten(), fields, as_float))
+        content = _layout(array.flatten(), fields, as_float)  # without what lies under a null: those lists are empty
+        if not kinds.is_fixed_size_list(kind):
+            return _listed(_numbers(array.value_lengths().fill_null(0)), content)
+        if array.null_count == 0:
+            return ak.contents.RegularArray(content, kind.list_size, zeros_length=len(array))
+        return _listed(np.where(_valid(array), kind.list_size, 0), content)
     if kinds.is_struct(kind):
         names = [field.name for field in kind]
         return _layout(array.flatten()[names.index(fields[0])], fields[1:], as_float)

@@ -94,8 +94,8 @@ class ArrowReader(BatchReader):
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
-        tops = {self.leaves[c].fields[0] for c in columns}
-        return sum(self.sizes[top] for top in tops)
+        tops = {leaf.fields[0]: leaf.lists for leaf in (self.leaves[c] for c in columns)}
+        return sum(self.sizes[top] + 8 * lists for top, lists in tops.items())
 
     def may_have_nulls(self, leaf: Leaf) -> bool:
         return False

@@ -20,6 +20,7 @@ TABLES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Expe
 BIG_FILE = 1_000_000  # from this format version on, the header's pointers are 64 bits wide
 HEADER_BYTES = 20
 CACHE = "100 MB"  # of uproot's arrays
+SAMPLE_ROWS = 1000  # to estimate sizes by
 KEEP_BYTES = 256 << 20  # of decompressed baskets, over all columns of a read
 Arrays = dict[RootColumn, ak.Array]
 
@@ -40,6 +41,7 @@ class RootReader:
             self.found = columns_of(self.table)
             self.columns = list(self.found)
             self.num_rows = int(self.table.num_entries)
+            self.sizes: dict[str, float] = {}
         except DataError:
             self.close()
             raise
@@ -69,7 +71,16 @@ class RootReader:
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:
         self.require(columns)
-        return sum(self.found[c].bytes for c in columns) / max(self.num_rows, 1)
+        return sum(map(self._bytes, columns))
+
+    def _bytes(self, column: str) -> float:
+        """Per row, as the basket's sizes say; of the first rows, where the format keeps no such sizes."""
+        if column not in self.sizes:
+            total = getattr(self.found[column].source, "uncompressed_bytes", 0)  # 0 also for a small tree in one piece
+            rows = self.num_rows if total else min(SAMPLE_ROWS, self.num_rows)
+            total = total or (self._apart([self.found[column]], 0, rows)[self.found[column]].nbytes if rows else 0)
+            self.sizes[column] = total / max(rows, 1)
+        return self.sizes[column]
 
     def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
         self.require(columns)

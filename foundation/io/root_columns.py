@@ -44,11 +44,6 @@ class RootColumn:
         clusters = self.source.ntuple.cluster_summaries
         return np.array([0, *(c.num_first_entry + c.num_entries for c in clusters)], np.int64)
 
-    @property
-    def bytes(self) -> float:
-        """Of the whole column in memory. Small TTrees keep baskets that uproot does not count: 8 bytes a row then."""
-        return max(float(getattr(self.source, "uncompressed_bytes", 0)), 8.0 * self.source.num_entries)
-
 
 def columns_of(table: Any) -> dict[str, RootColumn]:
     """Name -> column, in file order, without branches and fields that only group others.
