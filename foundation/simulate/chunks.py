@@ -3,8 +3,8 @@
 A chunk depends on the settings, the class and its number, on nothing else: neither on which process makes it nor on
 the other classes. Chunks are therefore the unit of parallel work, and any number of workers gives the same sample.
 
-The jet pt spectrum: a chunk accepts the same number of jets in each of `PT_BINS` equal bins of the window and rejects
-the rest, so every class has the same flat spectrum and pt alone cannot tell the classes apart.
+The jet pt spectrum: a chunk accepts the same number of jets in each of ten equal bins of the window and rejects the
+rest (`Quota`), so every class has the same flat spectrum and pt alone cannot tell the classes apart.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from foundation.errors import DataError
 from foundation.simulate.branches import jet_branches
+from foundation.simulate.conditions import draw_moments
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import respond
 from foundation.simulate.events import BATCH_EVENTS, generate_events
 from foundation.simulate.jets import find_jets, parton_groups
-from foundation.simulate.plan import Task
-from foundation.simulate.processes import PROCESSES
+from foundation.simulate.plan import CHUNK_JETS, Task
+from foundation.simulate.processes import PROCESSES, Process
+from foundation.simulate.quota import Quota
 
-PT_BINS = 10
-MOST_EVENTS_PER_JET = 400  # a chunk that needs more will not end
 CHUNK_BITS, EVENT_BITS = 24, 24  # event_id is class index, chunk, event; 15 bits remain for the class
 
 
@@ -38,43 +37,44 @@ def generate_chunk(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
         ConfigError: Pythia refuses a setting.
         DataError: the process gives too few matched jets in the window.
     """
-    label, chunk, jets = task.name, task.chunk, task.rows
-    process = PROCESSES[label]
-    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(process.index, chunk))
-    rng = np.random.default_rng(seeds)
-    missing = np.full(PT_BINS, jets // PT_BINS) + (rng.permutation(PT_BINS) < jets % PT_BINS)
-    edges = np.linspace(cfg.pt_min, cfg.pt_max, PT_BINS + 1)
-    first_id = ((np.int64(process.index) << CHUNK_BITS) + chunk) << EVENT_BITS
+    process = PROCESSES[task.name]
+    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(process.index, task.chunk))
+    rng, clock = np.random.default_rng(seeds), np.random.default_rng(seeds.spawn(1)[0])
+    quota = Quota(cfg, task, rng)
     pieces: list[dict[str, Any]] = []
     for batch, (records, stable) in enumerate(generate_events(process, cfg, int(seeds.generate_state(1)[0]))):
-        candidates = respond(stable, cfg.detector, rng)
+        moments = draw_moments(cfg.conditions, part_of_run(cfg, task), BATCH_EVENTS, clock)
+        candidates = respond(stable, cfg.detector, rng, moments.effects)
         found = find_jets(candidates, parton_groups(records, process), cfg, rng)
-        bins = np.digitize(found.pt, edges[1:-1])
-        found = found[np.flatnonzero(_rank_within(bins) < missing[bins])]
+        found = found[quota.wanted(found.pt)]
         if len(found.event):
-            event_id = first_id + batch * BATCH_EVENTS + found.event
-            pieces.append({"event_id": event_id, **jet_branches(found, candidates, cfg)})
-        missing = np.maximum(missing - np.bincount(bins, minlength=PT_BINS), 0)
-        if not missing.any():
+            quota.take(found.pt)
+            event_id = first_event_id(process, task) + batch * BATCH_EVENTS + found.event
+            rows = {"event_id": event_id, **jet_branches(found, candidates, cfg), **moments.columns(found.event)}
+            pieces.append(rows)
+        if quota.filled:
             break
-        _refuse_endless(label, (batch + 1) * BATCH_EVENTS, jets, missing, edges)
+        quota.refuse_endless((batch + 1) * BATCH_EVENTS)
+    return joined_pieces(pieces) | label_columns(cfg, task, task.rows)
+
+
+def first_event_id(process: Process, task: Task) -> np.int64:
+    """The `event_id` of event 0 of a task: different for all events of a sample."""
+    return ((np.int64(process.index) << CHUNK_BITS) + task.chunk) << EVENT_BITS
+
+
+def part_of_run(cfg: SimulateConfig, task: Task) -> tuple[float, float]:
+    """Where in the run, as two fractions of it, the events of a task happen."""
+    first = task.chunk * CHUNK_JETS
+    return first / cfg.jets_per_class, (first + task.rows) / cfg.jets_per_class
+
+
+def joined_pieces(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of all pieces; flat columns as numpy arrays."""
     joined = {name: ak.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    columns = {name: ak.to_numpy(column) if column.ndim == 1 else column for name, column in joined.items()}
-    return columns | {name: np.full(jets, int(name == label), np.int32) for name in cfg.classes}
+    return {name: ak.to_numpy(column) if column.ndim == 1 else column for name, column in joined.items()}
 
 
-def _rank_within(bins: Int[np.ndarray, " J"]) -> Int[np.ndarray, " J"]:
-    """How many earlier jets are in the same bin."""
-    return (bins[:, None] == bins[None, :]).astype(int).cumsum(axis=1).diagonal() - 1
-
-
-def _refuse_endless(
-    label: str, events: int, jets: int, missing: Int[np.ndarray, " Q"], edges: Float[np.ndarray, " Q1"]
-) -> None:
-    if events < MOST_EVENTS_PER_JET * max(jets, PT_BINS):
-        return
-    empty = [f"{low:.0f}-{high:.0f}" for low, high, n in zip(edges, edges[1:], missing) if n]
-    raise DataError(
-        f"{label}: after {events} events, jets are still missing at pt = {', '.join(empty)} GeV\n"
-        "  are jets of this class contained in one cone of R = 0.8 at this pt? raise pt_min, or leave the class out"
-    )
+def label_columns(cfg: SimulateConfig, task: Task, rows: int) -> dict[str, Int[np.ndarray, " rows"]]:
+    """One-hot labels of so many rows of one task."""
+    return {name: np.full(rows, int(name == task.name), np.int32) for name in cfg.classes}

@@ -20,6 +20,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pythia8mc
+from jaxtyping import Int
 
 from foundation.errors import ToolError
 from foundation.simulate.config import SimulateConfig
@@ -117,8 +118,10 @@ class Shower:
         everything = (*world_settings(cfg, seed), *kept, *cfg.pythia, *settings, *EXTERNAL)
         self._pythia = start(process.label, everything, self._feed)
 
-    def run(self, events: Sequence[HardEvent]) -> tuple[ak.Array, Particles]:
-        """(the full records, one per hard event; the stable particles). What Pythia gives up on is an empty record.
+    def run(self, events: Sequence[HardEvent]) -> tuple[Int[np.ndarray, " K"], ak.Array, Particles]:
+        """(positions of the hard events that came through, their full records, their stable particles).
+
+        Pythia gives up on a hard event now and then; the particles' `event` counts those that came through.
 
         Raises:
             ToolError: Pythia skipped a hard event, so that records and hard events would not belong together.
@@ -127,10 +130,12 @@ class Shower:
         records = self._pythia.nextBatch(len(events), "none").prt
         if self._feed.starved or self._feed.queue:
             raise ToolError(
-                "Pythia skipped hard events: views would be of different events; please report the settings"
+                "Pythia did not take the hard events one by one: is a process switched on in `pythia` settings?\n"
+                "  re-simulation takes its processes from the classes alone"
             )
-        records = ak.fill_none(records, [], axis=0)
-        return records, stable_particles(records, self._pythia)
+        lost = ak.to_numpy(ak.is_none(records, axis=0))
+        records = ak.drop_none(records, axis=0)
+        return np.flatnonzero(~lost), records, stable_particles(records, self._pythia)
 
 
 def hard_records(events: Sequence[HardEvent]) -> ak.Array:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+import numpy as np
+from jaxtyping import Int
+
 from foundation.errors import ConfigError, close_names
 from foundation.simulate.detector import DetectorConfig
 
@@ -42,9 +45,11 @@ class ViewsConfig:
     count: int = 1
     variations: tuple[Variation, ...] = ()
 
-    def number(self, view: int, event: int) -> int:
-        """Which variation shows `view` of `event`: 0 is nominal, n the n-th of the list."""
-        return 0 if view == 0 or not self.variations else (view - 1 + event) % len(self.variations) + 1
+    def variation_of(self, view: int, event: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
+        """Which variation shows `view` of these events, counted from 0: 0 is nominal, n the n-th of the list."""
+        if view == 0 or not self.variations:
+            return np.zeros_like(event)
+        return (view - 1 + event) % len(self.variations) + 1
 
 
 def check_views(views: ViewsConfig) -> None:

@@ -159,9 +159,9 @@ def test_failed_generation_leaves_nothing_behind(tmp_path, monkeypatch):
     out = tmp_path / "jets.root"
     with pytest.raises(ConfigError, match="does not know the setting 'No:such = on'"):
         simulate(dataclasses.replace(SMALL, pythia=("No:such = on",)), out)
-    from foundation.simulate import chunks
+    from foundation.simulate import quota
 
-    monkeypatch.setattr(chunks, "MOST_EVENTS_PER_JET", 10)
+    monkeypatch.setattr(quota, "MOST_EVENTS_PER_JET", 10)
     low = SimulateConfig(classes=("label_Tbqq",), jets_per_class=10, pt_min=60.0, pt_max=80.0, pythia=FAST)
     with pytest.raises(DataError, match=r"label_Tbqq: after \d+ events, jets are still missing"):
         simulate(low, out)
