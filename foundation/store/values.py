@@ -6,9 +6,8 @@ Axes: V values of one feature, R rows of the chunk.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -52,10 +51,27 @@ class Limits:
         low, high = feature.limits(coordinate)
         return Limits(where, feature, coordinate, max(low, -float(MOST)), min(high, float(MOST)))
 
-    @cached_property
-    def edges(self) -> tuple[np.float32, np.float32]:
-        """As float32, since that is what is compared: 2 pi itself is within 2 pi."""
-        return np.float32(self.low), np.float32(self.high)
+
+class LimitTable:
+    """The limits of several features as arrays, so that a block of values is checked by a few calls.
+
+    Attributes:
+        low, high: float32 [F, 1]; float32, since that is what is compared: 2 pi itself is within 2 pi.
+        hardware: which features have a hardware type; `per_lsb`, `tolerance`, `least`, `most` are theirs, [H, 1].
+    """
+
+    def __init__(self, limits: Sequence[Limits]):
+        self.limits = list(limits)
+        self.low = np.array([x.low for x in limits], np.float32)
+        self.high = np.array([x.high for x in limits], np.float32)
+        types = {i: x.feature.hardware for i, x in enumerate(limits)}
+        known = {i: hardware for i, hardware in types.items() if hardware is not None}
+        self.hardware = np.array(list(known), np.int64)
+        self.per_lsb = np.array([1 / h.lsb for h in known.values()], np.float32)
+        self.tolerance = np.array([max(OFF_GRID, 2.0 ** (h.bits - 22)) for h in known.values()])
+        # counts are found by rounding value / lsb, so half a count beyond the largest integer is still that one
+        self.least = np.array([(h.low - 0.5) * h.lsb for h in known.values()])
+        self.most = np.array([(h.high + 0.5) * h.lsb for h in known.values()])
 
 
 class Checker:
@@ -73,36 +89,40 @@ class Checker:
         self.outside: dict[str, tuple[Limits, list[np.ndarray]]] = {}
 
     def numbers(self, limits: Limits, values: Shaped[np.ndarray, " V"], row_of: RowOf) -> Float[np.ndarray, " V"]:
-        """The values as float32. `row_of()` gives the row in the chunk of each, and is called only if one is bad."""
+        """The values of one feature as float32; see `check`."""
         with np.errstate(over="ignore"):
-            numbers = values.astype(np.float32, copy=False)
-        if not len(numbers):
-            return numbers
-        least, most = numbers.min(), numbers.max()  # NaN if one is
-        low, high = limits.edges
-        if not (least >= low and most <= high):
-            numbers = self._correct(limits, numbers.copy(), row_of)
-            least, most = numbers.min(), numbers.max()
-        if limits.feature.hardware is not None:
-            self._count_hardware(limits, numbers, (float(least), float(most)), values.dtype.kind in "biu")
-        return numbers
+            block = values.astype(np.float32)[None]
+        self.check(LimitTable([limits]), block, row_of)
+        return block[0]
 
-    def _correct(self, limits: Limits, numbers: np.ndarray, row_of: RowOf) -> np.ndarray:
-        low, high = limits.edges
+    def check(self, table: LimitTable, block: Float[np.ndarray, "F V"], row_of: RowOf) -> None:
+        """Checks and corrects values in place. `row_of()` gives the row of each in the chunk, if one is bad."""
+        if block.size == 0:
+            return
+        least, most = block.min(axis=1), block.max(axis=1)  # NaN if one is
+        good = (least >= table.low) & (most <= table.high)
+        if not good.all():
+            for position in np.flatnonzero(~good):
+                self._correct(table.limits[position], block[position], row_of())
+            least, most = block.min(axis=1), block.max(axis=1)
+        if len(table.hardware):
+            self._count_hardware(table, block[table.hardware], least[table.hardware], most[table.hardware])
+
+    def _correct(self, limits: Limits, numbers: np.ndarray, row_of: np.ndarray) -> None:
+        low, high = np.float32(limits.low), np.float32(limits.high)
         bad = ~np.isfinite(numbers)
         if bad.any():
-            self.problems["nonfinite"].note(limits.where, int(bad.sum()), row_of()[bad])
+            self.problems["nonfinite"].note(limits.where, int(bad.sum()), row_of[bad])
             numbers[bad] = self._replacement(limits, numbers[bad]) if self.policies.nonfinite == "clip" else 0
         outside = ((numbers < low) | (numbers > high)) & ~bad
         if outside.any():
             self._note_outside(limits, numbers, outside, ~bad)
-            self.problems["out_of_range"].note(limits.where, int(outside.sum()), row_of()[outside])
+            self.problems["out_of_range"].note(limits.where, int(outside.sum()), row_of[outside])
             if self.policies.out_of_range == "clip":
                 numbers[outside] = np.clip(numbers[outside], low, high)
-        return numbers
 
     def _replacement(self, limits: Limits, values: np.ndarray) -> np.ndarray:
-        low, high = limits.edges
+        low, high = np.float32(limits.low), np.float32(limits.high)
         if low <= -MOST or high >= MOST:
             raise ConfigError(
                 f"policy nonfinite: clip puts values at the edges of a feature's range, and {limits.where} has no "
@@ -117,19 +137,18 @@ class Checker:
         if sum(map(len, samples)) < SHOWN:
             samples.append(numbers[outside][:SHOWN])
 
-    def _count_hardware(self, limits: Limits, numbers: np.ndarray, extremes: tuple[float, float], whole: bool) -> None:
-        """Counts are found by rounding value / lsb, so half a count above the largest integer is still that one."""
-        hardware = limits.feature.hardware
-        assert hardware is not None
-        found = self.findings.hardware.setdefault(limits.where, Counter(off_grid=0, saturated=0))
-        low, high = (hardware.low - 0.5) * hardware.lsb, (hardware.high + 0.5) * hardware.lsb
-        if extremes[0] < low or extremes[1] > high:
-            found["saturated"] += int(np.count_nonzero((numbers < low) | (numbers > high)))
-        if whole and hardware.lsb == 1:
-            return
-        counts = numbers * np.float32(1 / hardware.lsb)
-        rest = np.abs(np.subtract(counts, np.rint(counts), out=counts), out=counts)
-        found["off_grid"] += int(np.count_nonzero(rest > max(OFF_GRID, 2.0 ** (hardware.bits - 22))))
+    def _count_hardware(self, table: LimitTable, values: np.ndarray, least: np.ndarray, most: np.ndarray) -> None:
+        """`values` [H, V] are those of the features with a hardware type; they are overwritten."""
+        names = [table.limits[position].where for position in table.hardware]
+        found = [self.findings.hardware.setdefault(name, Counter(off_grid=0, saturated=0)) for name in names]
+        for position in np.flatnonzero((least < table.least) | (most > table.most)):
+            beyond = (values[position] < table.least[position]) | (values[position] > table.most[position])
+            found[position]["saturated"] += int(np.count_nonzero(beyond))
+        values *= table.per_lsb[:, None]
+        values -= np.rint(values)
+        np.abs(values, out=values)
+        for position in np.flatnonzero(values.max(axis=1) > table.tolerance):
+            found[position]["off_grid"] += int(np.count_nonzero(values[position] > table.tolerance[position]))
 
     def finish(self) -> Findings:
         """The findings, with advice for each problem that occurred."""
