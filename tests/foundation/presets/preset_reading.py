@@ -10,7 +10,6 @@ import numpy as np
 
 from foundation.hashing import uniform
 from foundation.io import open_reader
-from foundation.physics import invariant_mass, momentum_of
 from foundation.schema import DetectorSchema
 from foundation.store.examples import Examples, Findings, Policies, examples
 
@@ -110,10 +109,24 @@ def descending(values: ak.Array) -> bool:
     return bool(ak.all(values[:, 1:] <= values[:, :-1]))
 
 
+def four_momentum(tokens: dict[str, ak.Array], eta: str = "eta", phi: str = "phi") -> dict[str, ak.Array]:
+    """E, px, py, pz in float64 of tokens that have pt, directions, and an energy or a mass (else massless)."""
+    pt, eta_, phi_ = (ak.values_astype(tokens[name], np.float64) for name in ("pt", eta, phi))
+    momentum = {"px": pt * np.cos(phi_), "py": pt * np.sin(phi_), "pz": pt * np.sinh(eta_)}
+    if "energy" in tokens:
+        return {"E": ak.values_astype(tokens["energy"], np.float64)} | momentum
+    return {"E": np.hypot(pt * np.cosh(eta_), tokens.get("mass", 0))} | momentum
+
+
+def mass_of_sum(momentum: dict[str, ak.Array]) -> np.ndarray:
+    """Invariant mass of all tokens of an event together; GeV."""
+    e, px, py, pz = (ak.to_numpy(ak.sum(momentum[name], axis=1)) for name in ("E", "px", "py", "pz"))
+    return np.sqrt(np.maximum(e**2 - px**2 - py**2 - pz**2, 0))
+
+
 def pair_mass(tokens: dict[str, ak.Array]) -> np.ndarray:
     """Invariant mass of the two leading tokens, of opposite charge, where there are such; GeV."""
     rows = ak.num(tokens["pt"]) >= 2
-    pair = {name: ak.to_numpy(values[rows][:, :2]) for name, values in tokens.items()}
-    opposite = pair["charge"].prod(axis=1) < 0
-    parts = {name: pair[name][opposite] for name in ("pt", "eta", "phi", "mass") if name in pair}
-    return np.asarray(invariant_mass(momentum_of(parts).sum(axis=1)))
+    pair = {name: values[rows][:, :2] for name, values in tokens.items()}
+    opposite = ak.prod(pair["charge"], axis=1) < 0
+    return mass_of_sum(four_momentum({name: values[opposite] for name, values in pair.items()}))
