@@ -12,7 +12,7 @@ from foundation.errors import ConfigError
 from foundation.progress import console
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.engine import Simulated, simulate
-from foundation.simulate.plan import KINDS
+from foundation.simulate.plan import kind_of
 from foundation.simulate.write import read_metadata
 
 
@@ -48,9 +48,11 @@ def _is_made(cfg: SimulateConfig, out: Path) -> bool:
 
 def _report(made: Simulated, cfg: SimulateConfig) -> None:
     size = made.path.stat().st_size / 1e6
-    text = f"{made.path}: {made.rows:,} {KINDS[cfg.sample].unit}, {size:.2f} MB"
+    text = f"{made.path}: {made.rows:,} {kind_of(cfg).unit}, {size:.2f} MB"
     if made.clipped:
         text += f"; {made.clipped:,} jets had more than {cfg.max_constituents} constituents and lost the softest"
+    if cfg.views.count > 1:
+        text += f"; {cfg.views.count} views of each; {made.lost:,} jets more were seen in view 0 but not in all"
     console.print(text)
 
 

@@ -77,7 +77,7 @@ def check(cfg: SimulateConfig) -> None:
     if cfg.seed < 0:
         raise ConfigError(f"seed = {cfg.seed}: at least 0 is needed")
     _check_detector(cfg.detector)
-    check_views(cfg.views)
+    check_views(cfg.views, cfg.sample)
     check_conditions(cfg.conditions, pileup=cfg.sample == "events")
     _check_jets(cfg)
 

@@ -14,8 +14,8 @@ from foundation.errors import missing_extra
 from foundation.progress import Bar, progress
 from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.parts import Partial, make_chunk, open_partial, read_chunk
-from foundation.simulate.plan import KINDS, Plan
-from foundation.simulate.write import check_room, joined, metadata, new_file, shuffled
+from foundation.simulate.plan import Plan, kind_of
+from foundation.simulate.write import by_time, check_room, joined, metadata, new_file, shuffled
 from foundation.workers import Run, stoppable, workers
 
 SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares its seed with the shuffling
@@ -23,11 +23,13 @@ SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares it
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was written: `clipped` jets had more than `max_constituents` constituents and lost the softest."""
+    """What was written: `clipped` jets had more than `max_constituents` constituents and lost the softest; `lost` jets
+    are not there because one of their views had no such jet."""
 
     path: Path
     rows: int
     clipped: int
+    lost: int = 0
 
 
 def simulate(
@@ -57,7 +59,7 @@ def simulate(
     for package in ("pythia8mc", "fastjet"):
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "sim", "`detfm simulate`")
-    plan, unit = KINDS[cfg.sample].plan(cfg), KINDS[cfg.sample].unit
+    plan, unit = kind_of(cfg).plan(cfg), kind_of(cfg).unit
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -71,17 +73,25 @@ def simulate(
             progress("simulate", float(plan.rows), unit, float(rows_done)) as bar,
             new_file(partial.output, cfg) as writer,
         ):
-            clipped = 0
+            clipped = lost = 0
             for number, block in enumerate(_blocks(cfg, plan, partial, done, run, bar)):
                 clipped += _clipped(block, cfg)
-                if plan.shuffle:
-                    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(SHUFFLE_STREAM, number))
-                    block = shuffled(block, np.random.default_rng(seeds))
-                writer.append(block)
+                lost += int(np.sum(block.get("views_lost", 0)))
+                writer.append(_ordered(block, number, plan, cfg))
         check_room(out, overwrite)
         partial.output.replace(out)
         partial.remove()
-    return Simulated(out, plan.rows, clipped)
+    return Simulated(out, plan.rows * cfg.views.count, clipped, lost)
+
+
+def _ordered(block: dict[str, Any], number: int, plan: Plan, cfg: SimulateConfig) -> dict[str, Any]:
+    """The rows of a block as they are written: by time in a run, else in random order; views of one jet together."""
+    if "time" in block:
+        return by_time(block)
+    if not plan.shuffle:
+        return block
+    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(SHUFFLE_STREAM, number))
+    return shuffled(block, np.random.default_rng(seeds), cfg.views.count)
 
 
 def _blocks(

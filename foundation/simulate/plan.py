@@ -73,7 +73,13 @@ def plan_jets(cfg: SimulateConfig) -> Plan:
 
 KINDS = {
     "jets": Kind("jets", plan_jets, "foundation.simulate.chunks:generate_chunk"),
+    "views": Kind("jets", plan_jets, "foundation.simulate.view_chunks:generate_views"),
 }
+
+
+def kind_of(cfg: SimulateConfig) -> Kind:
+    """What these settings make."""
+    return KINDS["views" if cfg.views.count > 1 else cfg.sample]
 
 
 def run_task(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
@@ -82,5 +88,5 @@ def run_task(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
     Raises:
         ConfigError, DataError: see the function of the kind.
     """
-    module, function = KINDS[cfg.sample].generate.split(":")
+    module, function = kind_of(cfg).generate.split(":")
     return getattr(importlib.import_module(module), function)(cfg, task)

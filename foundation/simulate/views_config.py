@@ -52,7 +52,7 @@ class ViewsConfig:
         return (view - 1 + event) % len(self.variations) + 1
 
 
-def check_views(views: ViewsConfig) -> None:
+def check_views(views: ViewsConfig, sample: str) -> None:
     """Refuses what cannot be a list of views.
 
     Raises:
@@ -60,6 +60,8 @@ def check_views(views: ViewsConfig) -> None:
     """
     if views.count < 1:
         raise ConfigError(f"views.count = {views.count}: at least one view is needed (1: no re-simulation)")
+    if views.count > 1 and sample != "jets":
+        raise ConfigError(f"views.count = {views.count}: only jets have views, sample is '{sample}'")
     if views.count == 1 and views.variations:
         raise ConfigError("views.variations are given, but views.count = 1 shows none of them: set it to 2 or more")
     names = [NOMINAL, *(variation.name for variation in views.variations)]

@@ -58,9 +58,16 @@ def joined(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: _join([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def shuffled(columns: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """The rows in random order."""
-    order = rng.permutation(len(next(iter(columns.values()))))
+def shuffled(columns: dict[str, Any], rng: np.random.Generator, together: int = 1) -> dict[str, Any]:
+    """The rows in random order; each `together` of them stay as they are."""
+    lots = rng.permutation(len(next(iter(columns.values()))) // together)
+    order = (lots[:, None] * together + np.arange(together)).ravel()
+    return {name: column[order] for name, column in columns.items()}
+
+
+def by_time(columns: dict[str, Any]) -> dict[str, Any]:
+    """The rows in order of `time`; those of one time stay as they are."""
+    order = np.argsort(columns["time"], kind="stable")
     return {name: column[order] for name, column in columns.items()}
 
 
