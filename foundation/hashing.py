@@ -41,9 +41,13 @@ def bits(values: Shaped[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
     if values.dtype.kind in "bi":
         return values.astype(np.int64).view(np.uint64)
     wide = np.ascontiguousarray(values, dtype=np.float64)
-    integral = (np.floor(wide) == wide) & (np.abs(wide) < EXACT_INTEGERS)
-    as_integer = np.where(integral, wide, 0).astype(np.int64).view(np.uint64)
-    return np.where(integral, as_integer, np.where(np.isnan(wide), np.nan, wide).view(np.uint64))
+    integral = np.floor(wide) == wide
+    integral &= np.abs(wide) < EXACT_INTEGERS
+    words = np.where(integral, wide, 0).astype(np.int64).view(np.uint64)
+    if np.isnan(wide.min(initial=0)):  # all NaN are one number
+        wide = np.where(np.isnan(wide), np.nan, wide)
+    np.copyto(words, wide.view(np.uint64), where=~integral)
+    return words
 
 
 def hash_rows(values: Shaped[np.ndarray, " T"], counts: Int[np.ndarray, " R"], salt: str) -> UInt64[np.ndarray, " R"]:

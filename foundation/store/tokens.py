@@ -114,7 +114,7 @@ class ModalityReader:
         self.tokens["read"] += total
         take = None
         if "select" in extra:
-            chosen = extra["select"].astype(bool)
+            chosen = np.nan_to_num(extra["select"]).astype(bool)  # what has no value is not chosen
             take = np.flatnonzero(chosen)
             counts = _counts_of(chosen, rows)
             self.tokens["select"] += total - len(take)
