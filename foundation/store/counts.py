@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from foundation.schema import DetectorSchema
-from foundation.store.lengths import most_tokens
 from foundation.store.writer import Shard
 
 
@@ -19,7 +18,7 @@ class SplitCounts:
     """Sums over the shards of a split."""
 
     def __init__(self, schema: DetectorSchema, classes: int):
-        self.lengths = {n: np.zeros(most_tokens(m) + 1, np.int64) for n, m in schema.modalities.items()}
+        self.lengths = {n: np.zeros(m.capacity + 1, np.int64) for n, m in schema.modalities.items()}
         self.rows = np.zeros(classes, np.int64)
         self.longest = {name: np.zeros(classes, np.int64) for name in schema.modalities}
         self.weights = np.zeros(classes)
