@@ -42,7 +42,7 @@ GOALS = {
 
 
 class JetRecords:
-    """One grain record per jet, straight from the same memory map: what a loader per example starts from."""
+    """One grain record per jet, straight from the same memory map (of one shard): what a loader per example does."""
 
     def __init__(self, store: Store):
         folder = store.path / "train" / "000000"
@@ -67,17 +67,20 @@ def per_jet(store: Store, seconds: float) -> float:
 
 
 def padded(path: Path) -> float:
-    """Jets per second of uproot with padding to 128, all of the file once, decompressing with two threads."""
+    """Jets per second of uproot with padding to 128, all of the file once, decompressing with two threads.
+
+    Scattering the flat values under the mask is several times faster than awkward's own `pad_none`.
+    """
     start, jets = time.perf_counter(), 0
     tree = f"{path}:tree"
     columns = [*jetclass_like.COLUMNS, *jetclass_like.CLASSES]
     options = {"decompression_executor": uproot.ThreadPoolExecutor(2), "step_size": 10_000}
     for chunk in uproot.iterate(tree, columns, library="ak", **options):
         mask = np.arange(jetclass_like.MOST) < ak.to_numpy(ak.num(chunk[jetclass_like.COLUMNS[0]]))[:, None]
-        dense = [ak.fill_none(ak.pad_none(chunk[c], jetclass_like.MOST, clip=True), 0) for c in jetclass_like.COLUMNS]
-        values = np.stack([ak.to_numpy(each) for each in dense], axis=-1)
+        values = np.zeros((*mask.shape, jetclass_like.FEATURES), np.float32)
+        for position, name in enumerate(jetclass_like.COLUMNS):
+            values[mask, position] = ak.to_numpy(ak.flatten(chunk[name]))
         label = np.stack([ak.to_numpy(chunk[c]) for c in jetclass_like.CLASSES], axis=-1).argmax(axis=-1)
-        assert values.shape == (*mask.shape, jetclass_like.FEATURES)
         jets += len(label)
     return jets / (time.perf_counter() - start)
 

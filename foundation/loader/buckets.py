@@ -5,13 +5,13 @@ Axes: C cells (a length class of a source), M modalities.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-LENGTH_STEP = 4  # padded lengths are multiples of this
+from foundation.store.lengths import padded, partition
+
 SIZE_STEP = 8  # batch sizes are multiples of this
 
 
@@ -64,31 +64,3 @@ def choose(
         if all(rows[shape.cells].sum() >= shape.size for shape in found):
             break
     return found
-
-
-def padded(lengths: Int[np.ndarray, "... M"], capacity: Int[np.ndarray, " M"]) -> Int[np.ndarray, "... M"]:
-    """The next multiple of the step, at least one, as far as there can be tokens."""
-    return np.minimum(np.maximum(-(-lengths // LENGTH_STEP), 1) * LENGTH_STEP, capacity)
-
-
-def partition(
-    rows: Float[np.ndarray, " C"], longest: Int[np.ndarray, "C M"], capacity: Int[np.ndarray, " M"], groups: int
-) -> list[Sequence[int]]:
-    """Consecutive cells in at most `groups` groups, with the fewest padded tokens.
-
-    Exact, by dynamic programming: `best[j]` is the least number of padded tokens of the first j cells.
-    """
-    count = len(rows)
-    cost = np.full((count + 1, count + 1), np.inf)
-    for start in range(count):
-        tallest = padded(np.maximum.accumulate(longest[start:], axis=0), capacity).sum(axis=1)
-        cost[start, start + 1 :] = tallest * np.cumsum(rows[start:])
-    best = cost[0].copy()
-    cuts = [[0, j] for j in range(count + 1)]
-    for _ in range(groups - 1):
-        total = best[:, None] + cost
-        previous, least = total.argmin(axis=0), total.min(axis=0)
-        better = least < best
-        cuts = [[*cuts[previous[j]], j] if better[j] else cuts[j] for j in range(count + 1)]
-        best = np.where(better, least, best)
-    return [range(a, b) for a, b in zip(cuts[count], cuts[count][1:])]

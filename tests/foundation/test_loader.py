@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from foundation.errors import ConfigError, DataError
 from foundation.loader import Loader
-from foundation.loader.buckets import padded, partition
 from foundation.store import Store
 from foundation.store.ingest import IngestConfig, ingest
+from foundation.store.lengths import padded, partition
 
 
 @pytest.fixture(scope="module")
