@@ -54,7 +54,8 @@ class ArrayReader:
         self.divisions: dict[str, Division] = {}
         if not self.columns:
             raise DataError(f"{path}: holds no array")
-        self.indices = {parse_by(x.by)[0] for x in self.layout.values() if x.by}
+        # columns of offsets or numbers only: `*` is not meant for them
+        self.indices = {name for name, k in (parse_by(x.by) for x in self.layout.values()) if k is None}
         self.num_rows = self._rows()
 
     def column_type(self, column: str) -> str:

@@ -81,30 +81,27 @@ class Offsets:
         if by.dtype.kind not in "iu" or len(by.shape) != 1:
             raise DataError(f"{self.where}: offsets must be one whole number per example, not {dtype_name(by)}")
         entries = by.shape[0]
-        first, last = (int(_numbers(by, i, i + 1)[0]) if entries else None for i in (0, entries - 1))
+        ends = [int(_numbers(by, i, i + 1)[0]) for i in (0, entries - 1)] if entries else []
         self.rows = entries - 1
-        self.before: list[int] | None = None  # of counts: tokens before each block of them
-        if (first == 0 and last == self.length and rows != entries) or rows == entries - 1:
-            if (first, last) != (0, self.length):
+        self.before: list[int] | None = None
+        # counts like [0, 0, 6] also look like offsets: the number of rows tells then
+        if ends != [0, self.length] or (rows == entries and self._sums(entries)[-1] == self.length):
+            self.rows, self.before = entries, self._sums(entries)
+            if self.before[-1] != self.length:
                 raise DataError(
-                    f"{self.where}: its offsets go from {first} to {last}; expected 0 to the {self.length:,} entries"
+                    f"{self.where} has {self.length:,} entries. The column of offsets neither goes from 0 to that, nor "
+                    f"do its {entries:,} values add up to it as counts (they give {self.before[-1]:,}); correct `by` "
+                    "in the layout"
                 )
-            return
-        self.rows, self.before = entries, self._sums()
 
-    def _sums(self) -> list[int]:
-        """Sums of the counts before each block. Raises DataError unless they are those of the whole column."""
+    def _sums(self, entries: int) -> list[int]:
+        """If `by` holds counts: their sums before each block of them."""
         sums = [0]
-        for start in range(0, self.rows, BLOCK):
-            counts = _numbers(self.by, start, min(start + BLOCK, self.rows))
+        for start, stop in spans(0, entries, BLOCK):
+            counts = _numbers(self.by, start, stop)
             if (counts < 0).any():
                 raise DataError(f"{self.where}: negative counts, entry {start + int(np.argmax(counts < 0))} first")
             sums.append(sums[-1] + int(counts.sum()))
-        if sums[-1] != self.length:
-            raise DataError(
-                f"{self.where} has {self.length:,} entries. The column of offsets neither goes from 0 to that, nor do "
-                f"its {self.rows:,} values add up to it as counts (they give {sums[-1]:,}); correct `by` in the layout"
-            )
         return sums
 
     def bounds(self, start: int, stop: int) -> np.ndarray:
