@@ -9,7 +9,7 @@ from typing import Any
 
 from foundation.errors import DataError
 from foundation.io.arrays import ArrayReader
-from foundation.io.files import check_there, expand, suffix
+from foundation.io.files import check_there, expand, opening, suffix
 from foundation.io.flat import divided
 from foundation.io.layout import Layout
 from foundation.io.reader import Reader
@@ -45,15 +45,17 @@ def open_reader(path: str | Path, tree: str = "", layout: Mapping[str, Layout] |
         DataError: no such file, unknown format, not of the format it claims, cut short, or the table is ambiguous.
         ToolError: the package that the URL's protocol needs is not installed.
     """
-    reader: Reader = _format(str(path))(str(path), tree, layout)
-    if not layout or isinstance(reader, ArrayReader) or all(x.kind == "rows" for x in layout.values()):
-        return reader
-    return divided(reader, layout)
+    with opening(str(path)):
+        reader: Reader = _format(str(path))(str(path), tree, layout)
+        if not layout or isinstance(reader, ArrayReader) or all(x.kind == "rows" for x in layout.values()):
+            return reader
+        return divided(reader, layout)
 
 
 def table_names(path: str | Path) -> dict[str, str]:
     """Name of every table of a file -> what kind it is. Raises DataError as `open_reader` does."""
-    return _format(str(path)).table_names(str(path))
+    with opening(str(path)):
+        return dict(_format(str(path)).table_names(str(path)))
 
 
 def _format(path: str) -> Any:

@@ -24,7 +24,7 @@ from foundation.io.divide import (
     parse_by,
     spans,
 )
-from foundation.io.files import reason
+from foundation.io.files import damage
 from foundation.io.layout import Layout
 
 
@@ -94,7 +94,7 @@ class ArrayReader:
         except DetfmError:
             raise
         except Exception as error:
-            raise DataError(f"{where} cannot be read; the file is damaged ({reason(error)})") from error
+            raise DataError(f"{where} {damage(self.path, error)}") from error
         if len(array) != stop - start:
             raise DataError(f"{where}: only {len(array)} of {stop - start} entries are there; the file is cut short")
         return array

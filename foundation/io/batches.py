@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
 
 import awkward as ak
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 from foundation.errors import DataError, DetfmError, close_names
 from foundation.io.arrow import Leaf, combined, leaves
 from foundation.io.divide import spans
-from foundation.io.files import reason
+from foundation.io.files import BinaryFile, damage, reason
 
 BATCH_BYTES = 64 << 20  # decoded at a time
 
@@ -30,7 +29,7 @@ class BatchReader:
         rows: of each group of batches.
     """
 
-    def __init__(self, path: str, file: IO[bytes], schema: pa.Schema, rows: Sequence[int]):
+    def __init__(self, path: str, file: BinaryFile, schema: pa.Schema, rows: Sequence[int]):
         self.path, self.close, self.names = path, file.close, schema.names
         self.leaves = {leaf.name: leaf for leaf in leaves(schema)}
         self.columns = list(self.leaves)
@@ -98,7 +97,7 @@ def _take(
         except StopIteration:
             raise DataError(f"{where}: only {have} of {rows} rows are there; the file is damaged") from None
         except Exception as error:
-            raise DataError(f"{where}: cannot be read; the file is damaged ({reason(error)})") from error
+            raise DataError(f"{where}: {damage(where, error)}") from error
         pending = [*pending, batch]
         have += len(batch)
     last = pending[-1]
@@ -107,7 +106,7 @@ def _take(
 
 
 @contextmanager
-def closing_on_error(path: str, kind: str, file: IO[bytes]) -> Iterator[None]:
+def closing_on_error(path: str, kind: str, file: BinaryFile) -> Iterator[None]:
     """Closes the file if it cannot be opened as what it should be, and makes a DataError of the failure."""
     try:
         yield

@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from foundation.errors import DataError, missing_extra
+from foundation.errors import DataError, DetfmError, missing_extra
 
+BinaryFile = Any  # Python's files and fsspec's have no type in common
 BLOCK_BYTES = 2 << 20  # of a remote file: read and kept at a time, at most BLOCKS of them
 BLOCKS = 32
 # protocol -> the package that fsspec needs for it
@@ -34,7 +36,7 @@ def check_there(path: str) -> None:
         raise DataError(f"{path}: no such file" + (" (it is a folder)" if Path(path).is_dir() else ""))
 
 
-def open_bytes(path: str) -> IO[bytes]:
+def open_bytes(path: str) -> BinaryFile:
     """The file, opened for reading at any place.
 
     Raises:
@@ -76,6 +78,25 @@ def unreachable(url: str, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{url}: no such file on the server")
     return DataError(f"{url}: cannot be opened ({reason(error)}); check the address and the connection")
+
+
+def damage(path: str, error: BaseException) -> str:
+    """Why bytes of an open file cannot be read, for the end of an error."""
+    broken = "the connection broke or the file is damaged" if is_url(path) else "the file is damaged"
+    return f"cannot be read; {broken} ({reason(error)})"
+
+
+@contextmanager
+def opening(path: str) -> Iterator[None]:
+    """Whatever a format's own parser runs into while it opens `path` becomes a DataError."""
+    try:
+        yield
+    except DetfmError:
+        raise
+    except Exception as error:
+        if is_url(path):
+            raise unreachable(path, error) from error
+        raise DataError(f"{path}: the file's directory {damage(path, error)}; copy or write it again") from error
 
 
 def reason(error: BaseException) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from foundation.errors import DataError
 from foundation.io.arrays import ArrayReader
 from foundation.io.divide import Stored
-from foundation.io.files import open_bytes, reason
+from foundation.io.files import BinaryFile, open_bytes, reason
 from foundation.io.layout import Layout
 
 LOCAL_HEADER = 30  # bytes of a zip member's header before its name
@@ -77,7 +77,7 @@ class FileArray:
     Reading, not mapping: the pages of a map count as memory of the process, and a URL cannot be mapped.
     """
 
-    def __init__(self, file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: np.dtype, fortran: bool):
+    def __init__(self, file: BinaryFile, offset: int, shape: tuple[int, ...], dtype: np.dtype, fortran: bool):
         self.file, self.offset, self.dtype = file, offset, dtype
         self.shape = shape or (1,)
         self.items = int(np.prod(self.shape[1:]))
@@ -116,7 +116,7 @@ class Compressed:
         # columns after each other cannot be read by rows: such an array is kept, whatever its size
         self.keep = member.file_size <= KEEP_BYTES or self.order == "F"
         self.whole: np.ndarray | None = None
-        self.stream: IO[bytes] | None = None
+        self.stream: BinaryFile | None = None
         self.at, self.first, self.block = 0, 0, np.empty((0, *self.shape[1:]), self.dtype)
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -171,7 +171,7 @@ def _columns(name: str, array: FileArray | Compressed) -> dict[str, Stored]:
     return {c: s for c, s in (fields or {name: array}).items() if s.dtype.kind in "biufSU"}
 
 
-def _archive(path: str, file: IO[bytes]) -> zipfile.ZipFile:
+def _archive(path: str, file: BinaryFile) -> zipfile.ZipFile:
     begin = file.read(4)
     if begin[:2] != b"PK":
         raise DataError(
@@ -183,7 +183,7 @@ def _archive(path: str, file: IO[bytes]) -> zipfile.ZipFile:
         raise DataError(f"{path}: the npz file is cut short ({reason(error)}); copy or write it again") from error
 
 
-def _member(path: str, file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> FileArray | Compressed:
+def _member(path: str, file: BinaryFile, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> FileArray | Compressed:
     name = member.filename[:-4]
     try:
         with archive.open(member) as stream:

@@ -12,7 +12,7 @@ import uproot
 
 from foundation.errors import DataError, close_names
 from foundation.io.divide import lists, spans
-from foundation.io.files import open_bytes, reason
+from foundation.io.files import damage, open_bytes, reason
 from foundation.io.layout import Layout
 from foundation.io.root_columns import RootColumn, columns_of, pieces
 
@@ -112,7 +112,7 @@ class RootReader:
                 (found,) = pieces(self.table, [column], last - first, first, last)
             except Exception as error:
                 where = self._where(column, first, last)
-                raise DataError(f"{where} cannot be read; the file is damaged ({reason(error)})") from error
+                raise DataError(f"{where} {damage(self.path, error)}") from error
             arrays[column] = ak.to_packed(found[column])
         return self._checked(arrays, first, last)
 
