@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from foundation.inspect import views
@@ -19,6 +20,9 @@ from foundation.plots import STYLE
 
 MOST_COLUMNS = 3
 PANEL = (7.4, 6.2)  # inches
+LETTERS = 68  # of the headline, per column of panels
+MOST_GLOBALS = 3
+SEPARATOR = "   |   "
 Panel = Callable[[Axes], Any]
 
 
@@ -32,8 +36,9 @@ def draw(event: Event) -> Figure:
         panels = _panels(event)
         columns = min(len(panels), MOST_COLUMNS if len(panels) != 4 else 2)
         rows = -(-len(panels) // columns)
-        height = PANEL[1] * rows + 0.9
-        figure = Figure(figsize=(PANEL[0] * columns, height))
+        height = PANEL[1] * rows + 1.2
+        layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12)
+        figure = Figure(figsize=(PANEL[0] * columns, height), layout=layout)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, panel in zip(axes, panels):
             shown = panel(ax)
@@ -41,29 +46,43 @@ def draw(event: Event) -> Figure:
                 _colour_bar(figure, ax, *shown)
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
-        figure.suptitle(headline(event), fontsize="medium", ha="left", x=0.01)
-        figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
+        figure.suptitle(headline(event, int(LETTERS * columns)), fontsize="medium", ha="left", x=0.01)
     return figure
 
 
 def _colour_bar(figure: Figure, ax: Axes, drawn: Any, label: str) -> None:
     bar = figure.colorbar(drawn, ax=ax, label=label, pad=0.02)
     if isinstance(drawn.norm, LogNorm):
-        few = drawn.norm.vmax < 100 * drawn.norm.vmin
+        low, high = drawn.get_clim()
+        few = high < 100 * low
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
         bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def headline(event: Event) -> str:
-    """`detfm`, what it is, run and event, labels, leading globals."""
-    parts = [f"$\\bf{{detfm}}$  {event.schema.name}", event.where, run_event(event.observers)]
-    parts += [f"{name.replace('_', ' ')}: {value}" for name, value in event.labels.items()]
-    for (name, feature), value in list(zip(event.schema.globals.items(), event.globals))[:3]:
-        parts.append(f"{name.replace('_', ' ')} {value:.4g} {feature.unit}".strip())
+def headline(event: Event, width: int) -> str:
+    """`detfm`, what it is, run and event, labels, leading globals; in lines of about `width` letters."""
+    parts = [event.where, run_event(event.observers)]
+    parts += [f"{_spaced(name)}: {value}" for name, value in event.labels.items()]
+    for (name, feature), value in list(zip(event.schema.globals.items(), event.globals))[:MOST_GLOBALS]:
+        parts.append(f"{_spaced(name)} {value:.4g} {feature.unit}".strip())
+    for name, values in event.tokens.items():
+        if len(values) and views.kind_of(event, name) == "text":
+            features = event.schema.modalities[name].features
+            parts.append(f"{_spaced(name)}: {', '.join(f'{f} {v:.4g}' for f, v in zip(features, values[0]))}")
     empty = [name for name, values in event.tokens.items() if not len(values)]
     parts += [f"no {', '.join(empty)}"] if empty else []
-    return "   |   ".join(part for part in parts if part)
+    text = f"$\\bf{{detfm}}$  {event.schema.name}"
+    line = len(event.schema.name) + 8
+    for part in filter(None, parts):
+        line += len(part) + len(SEPARATOR)
+        text += f"\n{part}" if line > width else f"{SEPARATOR}{part}"
+        line = len(part) if line > width else line
+    return text
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def missing(event: Event) -> dict[str, tuple[float, float]]:
@@ -73,10 +92,10 @@ def missing(event: Event) -> dict[str, tuple[float, float]]:
         if views.kind_of(event, name) == "arrow" and len(values):
             here = kinematics(event.schema.modalities[name], values)
             found[name] = (float(here[views.size_of(here)][0]), float(here["phi"][0]))
-    values = dict(zip(event.schema.globals, event.globals))
-    for name, value in values.items():
+    example = dict(zip(event.schema.globals, event.globals))
+    for name, value in example.items():
         base = name.removesuffix("_pt").removesuffix("_et").removesuffix("_sumet")
-        phi = next((values[n] for n in (f"{base}_phi", f"{base}phi") if n in values and n != name), None)
+        phi = next((example[n] for n in (f"{base}_phi", f"{base}phi") if n in example and n != name), None)
         if phi is not None and "met" in base.lower() and base not in found and name != f"{base}_phi":
             found[base] = (float(value), float((phi + np.pi) % (2 * np.pi) - np.pi))
     return found

@@ -28,6 +28,7 @@ class Event:
         tokens: modality -> [N, F], raw physical values.
         globals: [G].
         labels: label -> value, as text.
+        groups: modality -> [N], number of the group (the particle, say) of each token, 0 for none.
         observers: name -> value.
         where: where it came from.
     """
@@ -36,6 +37,7 @@ class Event:
     tokens: dict[str, np.ndarray]
     globals: np.ndarray = field(default_factory=lambda: np.zeros(0))
     labels: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
     observers: dict[str, Any] = field(default_factory=dict)
     where: str = ""
 
@@ -57,11 +59,16 @@ def store_event(store: Store, number: int, split: str = "") -> Event:
         for name, label in store.schema.labels.items()
         if not label.modality
     }
+    groups = {
+        label.modality: np.asarray(batch.labels[name])[0][: len(tokens[label.modality])]
+        for name, label in store.schema.labels.items()
+        if label.kind == "group"
+    }
     observers = {name: _one(store, split, number, f"observer.{name}") for name in store.schema.observers}
     file, entry = _one(store, split, number, "source")
     origin = Path(store.sources()[int(file)]["path"]).name
     where = f"{Path(store.path).name}, {split} row {number} ({origin}, entry {int(entry)})"
-    return Event(store.schema, tokens, np.asarray(batch.globals)[0], labels, observers, where)
+    return Event(store.schema, tokens, np.asarray(batch.globals)[0], labels, groups, observers, where)
 
 
 def _one(store: Store, split: str, number: int, name: str) -> Any:
@@ -94,8 +101,9 @@ def file_event(path: str, schema: DetectorSchema, number: int) -> Event:
     found, _ = examples(schema, columns, 1)
     tokens = {name: tokens.values for name, tokens in found.modalities.items()}
     labels = {n: label_text(x, found.labels[n][0]) for n, x in schema.labels.items() if not x.modality}
+    groups = {x.modality: found.labels[n] for n, x in schema.labels.items() if x.kind == "group"}
     observers = {name: values[0] for name, values in found.observers.items()}
-    return Event(schema, tokens, found.globals[0], labels, observers, f"{Path(path).name}, entry {number}")
+    return Event(schema, tokens, found.globals[0], labels, groups, observers, f"{Path(path).name}, entry {number}")
 
 
 def label_text(label: Label, value: Any) -> str:
@@ -143,7 +151,9 @@ def species(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str, n
             kind = name[2:].strip("_").removesuffix("Plus").removesuffix("Minus")
             yes = values[:, modality.index(name)] == 1
             found[kind] = found[kind] | yes if kind in found else yes
-    return found if len(found) > 1 else {}
+    if len(found) < 2 or np.any(list(found.values()), axis=0).mean() < 0.5:  # tags of a few, not kinds of all
+        return {}
+    return found
 
 
 def run_event(observers: Mapping[str, Any]) -> str:

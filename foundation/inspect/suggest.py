@@ -75,7 +75,8 @@ def suggest(summary: FileSummary) -> Suggestion:
     lists = [merged for merged in _merged(summary) if merged.tokens]
     labels = targets(summary.told)
     used = " ".join(f"{t.expression} {' '.join(map(str, t.classes.values()))}" for t in labels.values())
-    drafts, unused = [], {}
+    drafts: list[Draft] = []
+    unused: dict[str, str] = {}
     kinematic = [entry for entry in lists if _is_kinematic(entry) and not _why_not(entry)]
     for entry in lists:
         why = _why_not(entry) or ("" if entry in kinematic or not kinematic else "no kinematics")

@@ -56,7 +56,7 @@ def targets(profiles: Mapping[str, Profile]) -> dict[str, Target]:
             classes: dict[str, int | str] = {text: text for text in texts if not re.search(r"[*?\[]", text)}
             found[label] = Target("class", reference(name), classes, "from its texts")
         elif column.depth == 1 and 2 <= len(column.numbers.few) <= MOST_CLASSES and column.kind == "number":
-            values = {_class_name(value): int(value) for value in column.numbers.few}
+            values: dict[str, int | str] = {_class_name(value): int(value) for value in column.numbers.few}
             found[label] = Target("class", reference(name), values, "give the classes their names")
     return found | _regressions(single, found)
 

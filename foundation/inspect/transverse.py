@@ -18,6 +18,7 @@ TRACKER = 1.0  # radius of the picture's tracker; stands for 1.1 m
 TRACKER_METRES = 1.1
 CALORIMETER = 0.75  # depth of the ring in which energies are drawn
 BINS = 72
+MANY = 24  # tokens
 TRACKS = re.compile(r"(?i)(^tr$|track|cpf|charged)")
 MUONS = re.compile(r"(?i)(^mu$|muon)")
 CALORIMETERS = re.compile(r"(?i)(^e[be]$|^h[bef]$|calo|tower|region|cluster|rechit|hcal|ecal)")
@@ -31,15 +32,14 @@ def has_transverse(event: Event) -> bool:
 def transverse(ax: Axes, event: Event, arrows: dict[str, tuple[float, float]]) -> None:
     """Tracks bent in the field, calorimeter energies as bars outside, jets as cones, missing pt as an arrow."""
     outer = TRACKER + CALORIMETER
-    ax.set(xlim=(-3.6, 2.1), ylim=(-2.1, 2.1), xticks=[], yticks=[])
-    ax.set_aspect("equal", adjustable="datalim", anchor="E")
+    ax.set(xlim=(-2.75, 2.05), ylim=(-2.05, 2.05), xticks=[], yticks=[], aspect="equal")
     ax.add_patch(Circle((0, 0), TRACKER, fill=False, edgecolor="0.75", linewidth=1))
     ax.add_patch(Circle((0, 0), outer, fill=False, edgecolor="0.9", linewidth=1))
     entries: list[Line2D | Patch] = []
-    rings = [n for n in event.tokens if kind_of(event, n) == "map" and CALORIMETERS.search(n)]
+    rings = [n for n in event.tokens if kind_of(event, n) == "map" and _in_ring(n, len(event.tokens[n]))]
     entries += _rings(ax, event, rings)
-    colours = iter([c for c in COLOURS if c not in (COLOURS[1], COLOURS[2], COLOURS[3])] * 3)
-    widths = iter([6.0, 3.0, 1.5, *[1.0] * 20])  # so that what lies on top of each other is all seen
+    colours = iter([COLOURS[i] for i in (5, 8, 0, 7, 6, 9, 4)] * 3)
+    widths = iter([5.0, 3.0, 1.5, *[1.0] * 20])  # so that what lies on top of each other is all seen
     for name in event.tokens:
         found = kinematics(event.schema.modalities[name], event.tokens[name])
         if kind_of(event, name) != "map" or name in rings or not size_of(found) or not len(event.tokens[name]):
@@ -65,15 +65,21 @@ def transverse(ax: Axes, event: Event, arrows: dict[str, tuple[float, float]]) -
                 end = (0.15 + 0.85 * one / most) * TRACKER
                 ax.plot([0, end * np.cos(angle)], [0, end * np.sin(angle)], color=colour, linewidth=width)
             entries.append(Line2D([], [], color=colour, linewidth=width, label=name))
-    for label, (pt, phi) in arrows.items():
-        tip = (1.95 * np.cos(phi), 1.95 * np.sin(phi))
+    for label, (size, angle) in arrows.items():
+        tip = (1.95 * np.cos(angle), 1.95 * np.sin(angle))
         ax.add_patch(FancyArrowPatch((0, 0), tip, arrowstyle="-|>", mutation_scale=22, linewidth=2.2, color=COLOURS[3],
                                      linestyle=(0, (5, 2)), zorder=5))  # fmt: skip
-        entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", linewidth=2.2, label=f"{label} {pt:.0f} GeV"))
+        entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", linewidth=2.2, label=f"{label} {size:.0f} GeV"))
     ax.legend(handles=entries, fontsize="xx-small", loc="upper left", frameon=False,
               handlelength=1.2, borderaxespad=0.2)  # fmt: skip
     bent = "; tracks bent by 3.8 T" if any(TRACKS.search(name) for name in event.tokens) else ""
     title(ax, "transverse view", f"lengths ~ energy{bent}")
+
+
+def _in_ring(name: str, tokens: int) -> bool:
+    """Whether a modality is drawn as energies around the tracker: calorimeters, and what has many tokens besides."""
+    other = TRACKS.search(name) or MUONS.search(name) or "jet" in name.lower()
+    return tokens > 0 and (bool(CALORIMETERS.search(name)) or (tokens > MANY and not other))
 
 
 def _rings(ax: Axes, event: Event, names: list[str]) -> list[Patch]:
@@ -88,7 +94,7 @@ def _rings(ax: Axes, event: Event, names: list[str]) -> list[Patch]:
         return []
     scale = CALORIMETER / max(np.sum(sums, axis=0).max(), 1e-9)
     start = np.full(BINS, TRACKER)
-    order = [COLOURS[i] for i in (0, 9, 6, 7, 5, 3, 4)]
+    order = [COLOURS[i] for i in (0, 9, 6, 7, 5, 8, 4)]
     for number, heights in enumerate(sums):
         for k in np.flatnonzero(heights * scale > 1e-3):
             depth = heights[k] * scale

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.patches import Circle
 
@@ -19,15 +21,23 @@ UNITS = {"pt": "GeV", "et": "GeV", "energy": "GeV", "time": "ns", "x": "mm", "y"
 COLOUR_MAP = "viridis"
 LARGEST, SMALLEST = 700.0, 5.0  # marker areas, points squared
 CROWDED = 400  # tokens from which the markers shrink
+HIT, HARDEST_HIT = 2.5, 150.0  # marker areas of hits in space
 WRITTEN = 5  # objects that get their pt written beside them
 JET_RADIUS = 0.4
 CHARGES = {1: ("positive", COLOURS[2], "^"), -1: ("negative", COLOURS[0], "v"), 0: ("neutral", COLOURS[4], "o")}
+PARTICLES = {  # kind -> colour and marker
+    "chargedhadron": (COLOURS[0], "o"),
+    "neutralhadron": (COLOURS[1], "s"),
+    "photon": (COLOURS[2], "D"),
+    "electron": (COLOURS[3], "^"),
+    "muon": (COLOURS[5], "P"),
+}
 BARREL_END, ENDCAP_END = 1.479, 3.0  # |eta| where CMS's calorimeters meet
 REACHES = (1.6, 2.6, 3.2, 5.2)  # |eta| at the edge of a map
 
 
 def kind_of(event: Event, name: str) -> str:
-    """Which view shows a modality: `image`, `relative`, `map`, `space`, `arrow`, `wave`, or empty."""
+    """Which view shows a modality: `image`, `relative`, `map`, `space`, `arrow`, `wave`, or `text`: a few numbers."""
     modality, values = event.schema.modalities[name], event.tokens[name]
     found = kinematics(modality, values)
     if modality.grid is not None:
@@ -38,7 +48,7 @@ def kind_of(event: Event, name: str) -> str:
         return "space"
     if "phi" in found and ("pt" in found or "energy" in found) and len(values) <= 1:
         return "arrow"
-    return "wave"
+    return "wave" if len(values) > 2 else "text"
 
 
 def title(ax: Axes, name: str, text: str) -> None:
@@ -78,7 +88,8 @@ def eta_phi(ax: Axes, event: Event, name: str, arrows: dict[str, tuple[float, fl
     _frame(ax, found, 0.0 if relative else reach_of(event))
     scale = np.abs(found[size]) if size else np.ones(len(values))
     if not relative and "jet" in name.lower():
-        shown = _jets(ax, found, scale)
+        shown = None
+        _jets(ax, found, scale)
     else:
         shown = _markers(ax, modality, values, found, scale)
     for label, (_, phi) in arrows.items() if not relative else ():
@@ -126,12 +137,13 @@ def _areas(scale: np.ndarray, most: float = LARGEST) -> np.ndarray:
 def _markers(ax: Axes, modality: Modality, values: np.ndarray, found: dict[str, np.ndarray], scale: np.ndarray) -> Any:
     """Dots: by kind of particle, else by charge, else coloured by time or energy."""
     areas, order = _areas(scale), np.argsort(-scale)
-    style: dict[str, Any] = {"alpha": 0.75, "linewidths": 0.6, "edgecolors": "white"}
+    style: dict[str, Any] = {"alpha": 0.75, "linewidths": 0.6, "edgecolors": "white", "clip_on": False}
+    style |= {"linewidths": 0} if len(values) > CROWDED // 2 else {}
     kinds, charge = species(modality, values), charges(modality, values)
     groups: dict[str, tuple[np.ndarray, str, str]] = {}
     if kinds:
-        marks = "osDhP^v*<>"
-        groups = {k: (yes, COLOURS[i % 10], marks[i % 10]) for i, (k, yes) in enumerate(kinds.items())}
+        others = iter([(COLOURS[i], mark) for i, mark in ((6, "h"), (7, "*"), (9, "v"), (4, "<"), (8, ">"))] * 9)
+        groups = {k: (yes, *(PARTICLES.get(k.lower()) or next(others))) for k, yes in kinds.items()}
         groups["other"] = (~np.any(list(kinds.values()), axis=0), "0.6", "x")
     elif charge is not None and (charge != 0).any():
         groups = {label: (np.sign(charge) == sign, colour, mark) for sign, (label, colour, mark) in CHARGES.items()}
@@ -149,6 +161,9 @@ def _markers(ax: Axes, modality: Modality, values: np.ndarray, found: dict[str, 
         ax.scatter(found["eta"], found["phi"], areas, color=COLOURS[0], **style)
         return None
     shades = found[colour]
+    if np.ptp(shades) <= 0.1 * np.abs(shades).max(initial=0):  # one token, or as good as one: nothing to tell apart
+        ax.scatter(found["eta"], found["phi"], areas, color=COLOURS[0], **style)
+        return None
     drawn = ax.scatter(found["eta"][order], found["phi"][order], areas[order], c=shades[order], cmap=COLOUR_MAP,
                        norm=_norm(shades, colour), **style)  # fmt: skip
     return drawn, f"{SYMBOLS[colour]} [{unit_of(modality, colour) or UNITS[colour]}]"
@@ -163,7 +178,7 @@ def _legend(ax: Axes) -> None:
     shown = ax.legend(fontsize="xx-small", loc="best", handletextpad=0.2, borderpad=0.3, frameon=True,
                       framealpha=0.8, ncols=2, columnspacing=0.8)  # fmt: skip
     for handle in shown.legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if isinstance(handle, PathCollection):
             handle.set_sizes([60])
 
 
@@ -218,32 +233,40 @@ def image(ax: Axes, event: Event, name: str) -> Any:
 
 
 def _axis(expression: str, otherwise: str) -> str:
-    for word, symbol in (("eta", r"$\eta$ index"), ("phi", r"$\phi$ index")):
-        if word in expression.lower():
-            return symbol
-    return otherwise
+    """What a grid expression counts, as far as it tells: an azimuth is divided by pi."""
+    if re.search(r"(?i)phi|\bpi\b", expression):
+        return rf"{otherwise} ($\phi$)"
+    return rf"{otherwise} ($\eta$)" if re.search(r"(?i)eta", expression) else otherwise
 
 
 def space(ax: Axes, event: Event, name: str, horizontal: str, vertical: str) -> Any:
-    """Hits seen along one axis: x-y, or r-z."""
+    """Hits seen along one axis: x-y, or z-r; coloured by energy or time, else by the particle they belong to."""
     modality, values = event.schema.modalities[name], event.tokens[name]
     found = kinematics(modality, values)
     found["r"] = np.hypot(found["x"], found["y"])
     size = size_of(found)
-    colour = "energy" if "energy" in found else "time" if "time" in found else size or "r"
-    scale = np.abs(found[size]) if size else np.ones(len(values))
+    scale = np.abs(found[size]) if size else np.zeros(len(values))
     order = np.argsort(scale)
-    areas = 1.5 + (150 * scale / max(scale.max(initial=0), 1e-9))
-    drawn = ax.scatter(found[horizontal][order], found[vertical][order], areas[order], c=found[colour][order],
-                       cmap=COLOUR_MAP, norm=_norm(found[colour], colour), linewidths=0, alpha=0.8)  # fmt: skip
-    unit = unit_of(modality, "x")
+    areas = HIT + HARDEST_HIT * (scale / max(scale.max(initial=0), 1e-9))[order]
+    across, up = found[horizontal][order], found[vertical][order]
+    colour = "energy" if "energy" in found else "time" if "time" in found else size
+    unit = modality.features[modality.coordinates["x"]].unit
     ax.set_xlabel(f"{horizontal}{f' [{unit}]' if unit else ''}")
     ax.set_ylabel(f"{vertical}{f' [{unit}]' if unit else ''}")
     if horizontal == "x":
         ax.set_aspect("equal", adjustable="datalim")
-    title(ax, f"{name}: {horizontal}–{vertical}", f"{len(values):,} tokens")
-    label = SYMBOLS.get(colour, colour)
-    return (drawn, f"{label} [{unit_of(modality, colour) or UNITS.get(colour, '')}]") if colour != "r" else None
+    text = f"{len(values):,} tokens"
+    if not colour:
+        groups = event.groups.get(name, np.ones(len(values), int))[order]
+        shades = np.where(groups > 0, np.array(COLOURS)[groups % len(COLOURS)], "0.8")
+        ax.scatter(across, up, areas, c=list(shades), linewidths=0, alpha=0.9)
+        text += f" of {len(np.unique(groups[groups > 0])):,} particles (by colour)" if name in event.groups else ""
+    title(ax, f"{name}: {horizontal}–{vertical}", text)
+    if not colour:
+        return None
+    norm = _norm(found[colour], colour)
+    drawn = ax.scatter(across, up, areas, c=found[colour][order], cmap=COLOUR_MAP, norm=norm, linewidths=0, alpha=0.8)
+    return drawn, f"{SYMBOLS[colour]} [{unit_of(modality, colour) or UNITS[colour]}]"
 
 
 def wave(ax: Axes, event: Event, name: str) -> None:
