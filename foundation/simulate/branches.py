@@ -29,6 +29,9 @@ def jet_branches(jets: Jets, candidates: Candidates, cfg: SimulateConfig) -> dic
         **{name: ak.unflatten(column, kept) for name, column in particles.items()},
         **{name: _round(name, column, cfg) for name, column in floats.items()},
         "jet_nparticles": constituents.astype(np.int32),
+        "jet_flavour": jets.flavour.astype(np.int32),
+        "jet_nbhadrons": jets.b_hadrons.astype(np.int32),
+        "jet_nchadrons": jets.c_hadrons.astype(np.int32),
         "aux_genpart_pid": jets.truth_pdgid.astype(np.int32),
     }
 

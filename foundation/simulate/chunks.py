@@ -20,10 +20,11 @@ from foundation.simulate.conditions import draw_moments
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import respond
 from foundation.simulate.events import BATCH_EVENTS, generate_events
-from foundation.simulate.jets import find_jets, parton_groups
+from foundation.simulate.jets import find_jets
 from foundation.simulate.plan import CHUNK_JETS, Task
 from foundation.simulate.processes import PROCESSES, Process
 from foundation.simulate.quota import Quota
+from foundation.simulate.truth import truth_of
 
 CHUNK_BITS, EVENT_BITS = 24, 24  # event_id is class index, chunk, event; 15 bits remain for the class
 
@@ -45,7 +46,7 @@ def generate_chunk(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
     for batch, (records, stable) in enumerate(generate_events(process, cfg, int(seeds.generate_state(1)[0]))):
         moments = draw_moments(cfg.conditions, part_of_run(cfg, task), BATCH_EVENTS, clock)
         candidates = respond(stable, cfg.detector, rng, moments.effects)
-        found = find_jets(candidates, parton_groups(records, process), cfg, rng)
+        found = find_jets(candidates, truth_of(records, process), cfg, rng)
         found = found[quota.wanted(found.pt)]
         if len(found.event):
             quota.take(found.pt)

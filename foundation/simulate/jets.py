@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import awkward as ak
@@ -12,32 +13,22 @@ from jaxtyping import Bool, Float, Int
 
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import Candidates
-from foundation.simulate.processes import Process
+from foundation.simulate.processes import BOTTOM, CHARM, LIGHT
+from foundation.simulate.truth import HeavyHadrons, PartonGroup, Truth
+
+TRUTH = ("truth_px", "truth_py", "truth_pz")
 
 vector.register_awkward()  # fastjet's awkward interface wants arrays of vector's Momentum4D
-
-HARD_PROCESS_STATUS = 23  # Pythia's |status| of outgoing particles of the hard scattering and of resonance decays
-
-
-@dataclass(frozen=True)
-class PartonGroup:
-    """Partons that a jet must contain, one group per event; momenta are NaN in events without the group.
-
-    `px, py, pz, energy` have shape (events, partons), `pdgid` (events,): that of the resonance, or of the parton.
-    """
-
-    pdgid: Int[np.ndarray, " E"]
-    px: Float[np.ndarray, "E P"]
-    py: Float[np.ndarray, "E P"]
-    pz: Float[np.ndarray, "E P"]
-    energy: Float[np.ndarray, "E P"]
 
 
 @dataclass(frozen=True)
 class Jets:
-    """Selected jets, at most one per event, flat. `members` (jets x var) are positions among the candidates, by
-    descending pt. `group` is the position of the parton group it contains; the `truth` columns are those of the summed
-    partons, with the resonance's PDG id."""
+    """Jets, flat, ordered by event. `members` (jets x var) are positions among the candidates, by descending pt.
+
+    `group` is the position of the parton group that the jet contains, -1 for none; the `truth` columns are those of the
+    resonance, neutrinos included. `flavour` is 5 if the jet has a bottom hadron, else 4 if it has a charm hadron, else
+    0. A hadron belongs to the nearest jet of the event above the least pt, if within the radius of its axis.
+    """
 
     event: Int[np.ndarray, " J"]
     group: Int[np.ndarray, " J"]
@@ -50,6 +41,9 @@ class Jets:
     truth_px: Float[np.ndarray, " J"]
     truth_py: Float[np.ndarray, " J"]
     truth_pz: Float[np.ndarray, " J"]
+    flavour: Int[np.ndarray, " J"]
+    b_hadrons: Int[np.ndarray, " J"]
+    c_hadrons: Int[np.ndarray, " J"]
 
     @property
     def pt(self) -> Float[np.ndarray, " J"]:
@@ -67,35 +61,23 @@ class Jets:
         return Jets(**{name: column[keep] for name, column in vars(self).items()})
 
 
-def parton_groups(particles: ak.Array, process: Process) -> list[PartonGroup]:
-    """The groups of `process` in the events of a Pythia batch (events x var records with id, status, mother1, p)."""
-    quark_or_gluon = (abs(particles.id) <= 5) | (particles.id == 21)
-    partons = particles[(abs(particles.status) == HARD_PROCESS_STATUS) & quark_or_gluon]
-    if not process.systems:
-        return [_group(partons[:, i : i + 1], 1, ak.to_numpy(partons.id[:, i])) for i in range(2)]
-    mother = particles.id[partons.mother1]
-    groups = []
-    for system in process.systems:
-        wanted = [partons[mother == pdgid] for pdgid, _ in system]
-        complete = np.logical_and.reduce([ak.to_numpy(ak.num(w)) == n for w, (_, n) in zip(wanted, system)])
-        joined = ak.concatenate(wanted, axis=1)
-        pdgid = np.full(len(complete), system[0][0], np.int32)
-        groups.append(_group(ak.mask(joined, complete), sum(n for _, n in system), pdgid))
-    return groups
-
-
-def _group(partons: ak.Array, count: int, pdgid: Int[np.ndarray, " E"]) -> PartonGroup:
-    padded = ak.pad_none(ak.fill_none(partons.p, [], axis=0), count, axis=1, clip=True)
-    columns = (ak.to_numpy(ak.fill_none(padded[name], np.nan)) for name in ("px", "py", "pz", "e"))
-    return PartonGroup(pdgid, *columns)
-
-
-def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateConfig, rng: np.random.Generator) -> Jets:
-    """Anti-kt R = 0.8 jets in the window that contain (deltaR < 0.8) every parton of a group.
+def find_jets(candidates: Candidates, truth: Truth, cfg: SimulateConfig, rng: np.random.Generator) -> Jets:
+    """Anti-kt jets in the window that contain (deltaR < radius) every parton of a group, and have the flavour wanted.
 
     Where an event has several, one is taken at random: jets of the sample are then independent of each other.
     """
-    events = len(groups[0].pdgid)
+    jets = _all_jets(candidates, truth, cfg)
+    good = (jets.pt < cfg.pt_max) & (np.abs(jets.eta) < cfg.eta_max) & (jets.group >= 0)
+    if truth.flavour is not None:
+        good &= jets.flavour == truth.flavour
+    keep = np.flatnonzero(good)[rng.permutation(good.sum())]
+    jets = jets[keep[np.unique(jets.event[keep], return_index=True)[1]]]
+    return dataclasses.replace(jets, members=_by_descending_pt(jets.members, candidates))
+
+
+def _all_jets(candidates: Candidates, truth: Truth, cfg: SimulateConfig) -> Jets:
+    """Those above the least pt; members in no order."""
+    events = len(truth.groups[0].pdgid)
     counts = np.bincount(candidates.event, minlength=events)
     first = np.concatenate([[0], np.cumsum(counts)])
     cluster = fastjet.ClusterSequence(
@@ -106,42 +88,33 @@ def find_jets(candidates: Candidates, groups: list[PartonGroup], cfg: SimulateCo
     event = np.repeat(np.arange(events), ak.to_numpy(ak.num(found)))
     flat = ak.flatten(found)
     px, py, pz, energy = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E"))
-    members = ak.flatten(cluster.constituent_index(min_pt=cfg.pt_min), axis=1) + first[event]
-
-    group = _match(px, py, pz, event, groups, cfg.radius)
-    pt = np.hypot(px, py)
-    good = (pt < cfg.pt_max) & (np.abs(np.arcsinh(pz / pt)) < cfg.eta_max) & (group >= 0)
-    keep = np.flatnonzero(good)[rng.permutation(good.sum())]
-    keep = keep[np.unique(event[keep], return_index=True)[1]]
-
-    group, event = group[keep], event[keep]
-    truth = {
-        f"truth_{name}": np.stack([getattr(g, name).sum(axis=1) for g in groups])[group, event]
-        for name in ("px", "py", "pz")
-    }
+    eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
+    group = _match(eta, phi, event, truth.groups, cfg.radius)
+    b_hadrons, c_hadrons = (_hadrons(eta, phi, event, truth.hadrons, f, cfg.radius) for f in (BOTTOM, CHARM))
     return Jets(
         event=event,
         group=group,
-        px=px[keep],
-        py=py[keep],
-        pz=pz[keep],
-        energy=energy[keep],
-        members=_by_descending_pt(members[keep], candidates),
-        truth_pdgid=np.stack([g.pdgid for g in groups])[group, event],
-        **truth,
+        px=px,
+        py=py,
+        pz=pz,
+        energy=energy,
+        members=ak.flatten(cluster.constituent_index(min_pt=cfg.pt_min), axis=1) + first[event],
+        truth_pdgid=np.stack([g.pdgid for g in truth.groups])[group, event],
+        **{name: np.stack([getattr(g, name) for g in truth.groups])[group, event] for name in TRUTH},
+        flavour=np.select([b_hadrons > 0, c_hadrons > 0], [BOTTOM, CHARM], LIGHT),
+        b_hadrons=b_hadrons,
+        c_hadrons=c_hadrons,
     )
 
 
 def _match(
-    px: Float[np.ndarray, " J"],
-    py: Float[np.ndarray, " J"],
-    pz: Float[np.ndarray, " J"],
+    eta: Float[np.ndarray, " J"],
+    phi: Float[np.ndarray, " J"],
     event: Int[np.ndarray, " J"],
     groups: list[PartonGroup],
     radius: float,
 ) -> Int[np.ndarray, " J"]:
     """For each jet the first group that lies within the jet radius entirely, or -1."""
-    eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
     inside = np.stack([_contains(eta, phi, event, group, radius) for group in groups])
     return np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
 
@@ -157,6 +130,26 @@ def _contains(
     parton_phi = np.arctan2(group.py, group.px)[event]
     distance = np.hypot(parton_eta - eta[:, None], delta_phi(parton_phi, phi[:, None]))
     return (distance < radius).all(axis=1)  # NaN, an absent group, is not inside
+
+
+def _hadrons(
+    eta: Float[np.ndarray, " J"],
+    phi: Float[np.ndarray, " J"],
+    event: Int[np.ndarray, " J"],
+    hadrons: HeavyHadrons,
+    flavour: int,
+    radius: float,
+) -> Int[np.ndarray, " J"]:
+    """How many hadrons of this flavour belong to each jet; `event` ascends."""
+    these = np.flatnonzero(hadrons.flavour == flavour)
+    start, stop = (np.searchsorted(event, hadrons.event[these], side) for side in ("left", "right"))
+    choices = stop - start
+    hadron = np.repeat(these, choices)
+    jet = np.arange(len(hadron)) + np.repeat(start - np.cumsum(choices) + choices, choices)
+    distance = np.hypot(eta[jet] - hadrons.eta[hadron], delta_phi(phi[jet], hadrons.phi[hadron]))
+    order = np.lexsort((distance, hadron))
+    nearest = order[np.unique(hadron[order], return_index=True)[1]]
+    return np.bincount(jet[nearest[distance[nearest] < radius]], minlength=len(event))
 
 
 def _by_descending_pt(members: ak.Array, candidates: Candidates) -> ak.Array:

@@ -1,4 +1,7 @@
-"""Soft-drop mass and N-subjettiness of jets, from all their constituents (before any are dropped for space)."""
+"""Soft-drop mass and N-subjettiness of jets, from all their constituents (before any are dropped for space).
+
+Axes: J jets, N constituents of all jets, A axes of a jet.
+"""
 
 from __future__ import annotations
 
@@ -29,31 +32,41 @@ def subjettiness(constituents: ak.Array, radius: float, most: int = 4) -> Float[
 
     tau_N is 0 for a jet of at most N constituents, each of which is then its own axis.
     """
-    eta, phi, pt = _eta_phi_pt(constituents)
-    norm = radius * ak.to_numpy(ak.sum(pt, axis=1))
     taus = np.zeros((len(constituents), most))
-    for n in range(1, most + 1):
-        enough = np.flatnonzero(ak.to_numpy(ak.num(constituents)) > n)
-        if not len(enough):
-            continue
-        with _fastjet_warnings():
-            axes = _cluster(constituents[enough], fastjet.kt_algorithm).exclusive_jets(n_jets=n)
-        axis_eta, axis_phi, _ = _eta_phi_pt(axes)
-        pair_eta = ak.cartesian([eta[enough], axis_eta], nested=True)
-        pair_phi = ak.cartesian([phi[enough], axis_phi], nested=True)
-        turn = (pair_phi["0"] - pair_phi["1"] + np.pi) % (2 * np.pi) - np.pi
-        nearest = ak.min(np.hypot(pair_eta["0"] - pair_eta["1"], turn), axis=2)
-        taus[enough, n - 1] = ak.to_numpy(ak.sum(pt[enough] * nearest, axis=1)) / norm[enough]
+    count = ak.to_numpy(ak.num(constituents))
+    # One clustering serves all numbers of axes; jets of few constituents go by themselves.
+    for least in range(2, most + 2):
+        group = np.flatnonzero(count == least) if least <= most else np.flatnonzero(count > most)
+        if len(group):
+            taus[group, : least - 1] = _subjettiness(constituents[group], radius, least - 1)
     return taus
+
+
+def _subjettiness(constituents: ak.Array, radius: float, most: int) -> Float[np.ndarray, "J most"]:
+    """For jets of more than `most` constituents."""
+    count = ak.to_numpy(ak.num(constituents))
+    jet = np.repeat(np.arange(len(count)), count)
+    eta, phi, pt = _eta_phi_pt(ak.flatten(constituents))
+    tree = _cluster(constituents, fastjet.kt_algorithm)
+    taus = []
+    for n in range(1, most + 1):
+        with _fastjet_warnings():
+            axes = tree.exclusive_jets(n_jets=n)
+        axis_eta, axis_phi, _ = (column.reshape(-1, n) for column in _eta_phi_pt(ak.flatten(axes)))
+        turn = (phi[:, None] - axis_phi[jet] + np.pi) % (2 * np.pi) - np.pi
+        nearest = np.hypot(eta[:, None] - axis_eta[jet], turn).min(axis=1)
+        taus.append(np.bincount(jet, pt * nearest))
+    return np.stack(taus, axis=1) / (radius * np.bincount(jet, pt))[:, None]
 
 
 def _cluster(constituents: ak.Array, algorithm: int) -> Any:
     return fastjet.ClusterSequence(constituents, fastjet.JetDefinition(algorithm, EVERYTHING))
 
 
-def _eta_phi_pt(vectors: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array]:
-    pt = np.hypot(vectors.px, vectors.py)
-    return np.arcsinh(vectors.pz / pt), np.arctan2(vectors.py, vectors.px), pt
+def _eta_phi_pt(flat: ak.Array) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    px, py, pz = (ak.to_numpy(flat[axis]) for axis in ("px", "py", "pz"))
+    pt = np.hypot(px, py)
+    return np.arcsinh(pz / pt), np.arctan2(py, px), pt
 
 
 class _fastjet_warnings(warnings.catch_warnings):

@@ -24,10 +24,11 @@ from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import Candidates, respond
 from foundation.simulate.events import BATCH_EVENTS
 from foundation.simulate.hard import HardEvent, Shower, hard_events, hard_records
-from foundation.simulate.jets import Jets, PartonGroup, find_jets, parton_groups
+from foundation.simulate.jets import Jets, find_jets
 from foundation.simulate.plan import Task
 from foundation.simulate.processes import PROCESSES, Process
 from foundation.simulate.quota import Quota
+from foundation.simulate.truth import PartonGroup, parton_groups, truth_of
 
 
 def generate_views(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
@@ -101,10 +102,10 @@ class _Eyes:
         shower, rng = self._eyes[view, variation]
         alive, records, stable = shower.run([events[i] for i in which])
         candidates = respond(stable, cfg.detector, rng, moments[which[alive]].effects)
-        groups = parton_groups(records, self._process)
+        truth = truth_of(records, self._process)
         if group is not None:
-            groups = [_picked(groups, group[alive])]
-        jets = find_jets(candidates, groups, cfg, rng)
+            truth = dataclasses.replace(truth, groups=[_picked(truth.groups, group[alive])])
+        jets = find_jets(candidates, truth, cfg, rng)
         return dataclasses.replace(jets, event=which[alive[jets.event]]), candidates
 
 

@@ -163,17 +163,27 @@ def test_resolutions_are_the_pulls():
 
 @needs_fastjet
 def test_a_jet_carries_a_label_only_if_it_holds_every_parton():
-    from foundation.simulate.jets import PartonGroup, find_jets
+    from foundation.simulate.jets import find_jets
+    from foundation.simulate.truth import HeavyHadrons, PartonGroup, Truth
 
     made = particles(22, 0.0, [600.0, 600.0, 600.0], 0.0, [0.0, 0.0, 0.0], event=np.arange(3))
     seen = respond(made, PERFECT, np.random.default_rng(0))
     # The second parton: inside, outside, absent.
     phi = np.array([[0.1, -0.3], [0.1, 0.9], [np.nan, np.nan]])
-    group = PartonGroup(np.full(3, 24), 300 * np.cos(phi), 300 * np.sin(phi), np.zeros((3, 2)), np.full((3, 2), 300.0))
-    found = find_jets(seen, [group], SimulateConfig(), np.random.default_rng(0))
+    px, py, pz = 300 * np.cos(phi), 300 * np.sin(phi), np.zeros((3, 2))
+    sums = px.sum(axis=1) + 5, py.sum(axis=1), pz.sum(axis=1)  # a neutrino of 5 GeV along x
+    group = PartonGroup(np.full(3, 24), px, py, pz, np.full((3, 2), 300.0), *sums)
+    # Bottom hadrons in the first jet, beside it, and in an event without any jet that counts; charm in the first too.
+    hadrons = HeavyHadrons(
+        np.array([0, 0, 0, 2]), np.array([5, 5, 4, 5]), np.array([0.2, 0.9, 0.0, 0.0]), np.array([0.0, 0.0, -0.7, 0.0])
+    )
+    found = find_jets(seen, Truth([group], hadrons), SimulateConfig(), np.random.default_rng(0))
     assert list(found.event) == [0]
     assert found.pt[0] == pytest.approx(600, rel=1e-3)
-    assert found.truth_px[0] == pytest.approx(300 * (math.cos(0.1) + math.cos(0.3)))
+    assert found.truth_px[0] == pytest.approx(300 * (math.cos(0.1) + math.cos(0.3)) + 5)
+    assert (found.flavour[0], found.b_hadrons[0], found.c_hadrons[0]) == (5, 1, 1)
+    charm = find_jets(seen, Truth([group], hadrons, flavour=4), SimulateConfig(), np.random.default_rng(0))
+    assert len(charm.event) == 0
 
 
 def constituents(*jets):
@@ -194,7 +204,8 @@ def test_subjettiness_of_known_jets():
             [(100, 0.0, 0.2), (100, 0.0, -0.2)],  # two equal prongs 0.2 from their axis
             [(100, 0.0, 0.3), (100, 0.0, -0.3), (10, 0.0, 0.31), (10, 0.0, -0.31)],
             [(500, 0.0, 3.1)],
-        )
+        ),
+        0.8,
     )
     assert taus[0] == pytest.approx([0.2 / 0.8, 0, 0, 0], abs=1e-9)
     assert taus[1, 0] == pytest.approx((0.3 * 200 + 0.31 * 20) / (0.8 * 220), rel=1e-6)
@@ -209,5 +220,5 @@ def test_soft_drop_removes_soft_wide_radiation_and_keeps_hard_prongs():
 
     prongs = [(300, 0.0, 0.15), (300, 0.0, -0.15)]
     mass = math.sqrt(2 * 300 * 300 * (1 - math.cos(0.3)))
-    found = soft_drop_mass(constituents(prongs, [*prongs, (20, 0.7, 0.0)], [(600, 0.0, 0.0), (20, 0.7, 0.0)]))
+    found = soft_drop_mass(constituents(prongs, [*prongs, (20, 0.7, 0.0)], [(600, 0.0, 0.0), (20, 0.7, 0.0)]), 0.8)
     assert found == pytest.approx([mass, mass, 0], abs=1e-3)
