@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,20 +60,19 @@ class Reading:
 def read(schema: str | DetectorSchema, path: Path, policies: Policies | None = None, rows: int = 20_000) -> Reading:
     """Raises AssertionError if a value has a problem that the policies call an error."""
     schema = schema if isinstance(schema, DetectorSchema) else DetectorSchema.load(f"data/{schema}")
-    reader = open_reader(path, schema.tree, schema.layout)
     required = schema.required_columns()
-    reader.require(required)
-    columns = [c for c in schema.columns() if c in required or c in reader.columns]
     parts, findings = [], []
-    for chunk in reader.chunks(columns, rows):
-        content = {name: chunk[name] for name in columns}
-        content |= {"file_path": str(path), "file_entry": np.arange(len(chunk))}
-        made, found = examples(schema, content, len(chunk), policies)
-        if policies is None:
-            assert {r: dict(p.counts) for r, p in found.problems.items() if p.rows.any()} == {}
-        parts.append(made)
-        findings.append(found)
-    reader.close()
+    with closing(open_reader(path, schema.tree, schema.layout)) as reader:
+        reader.require(required)
+        columns = [c for c in schema.columns() if c in required or c in reader.columns]
+        for chunk in reader.chunks(columns, rows):
+            content = {name: chunk[name] for name in columns}
+            content |= {"file_path": str(path), "file_entry": np.arange(len(chunk))}
+            made, found = examples(schema, content, len(chunk), policies)
+            if policies is None:
+                assert {r: dict(p.counts) for r, p in found.problems.items() if p.rows.any()} == {}
+            parts.append(made)
+            findings.append(found)
     return Reading(schema, Examples.concatenate(parts), findings)
 
 
