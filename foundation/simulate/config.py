@@ -10,11 +10,12 @@ from foundation.errors import ConfigError, close_names
 from foundation.simulate.columns import FLOAT_COLUMNS
 from foundation.simulate.conditions_config import ConditionsConfig, check_conditions
 from foundation.simulate.detector import DetectorConfig
-from foundation.simulate.events_config import EventsConfig
-from foundation.simulate.processes import find_processes
+from foundation.simulate.events_config import EventsConfig, check_events
+from foundation.simulate.processes import Process, find_processes
 from foundation.simulate.views_config import ViewsConfig, check_views
 
 MOST_RADIUS = 1.5  # beyond half of pi a jet is no jet
+REACH = 1.3  # times pt_min: the least pt of a jet that holds its decay may be a little above, not far
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class SimulateConfig:
         compression: of the ROOT file. lzma makes it a third smaller and takes ten times as long to write.
     """
 
-    sample: Literal["jets"] = "jets"
+    sample: Literal["jets", "events"] = "jets"
     classes: tuple[str, ...] = ("label_QCD", "label_Tbqq", "label_Wqq", "label_Zqq", "label_Hbb")
     jets_per_class: int = 1000
     seed: int = 1
@@ -69,7 +70,7 @@ class SimulateConfig:
 
 
 def check(cfg: SimulateConfig) -> None:
-    """Refuses settings that cannot give a jet, before any event is generated.
+    """Refuses settings that cannot give a jet or an event, before any is generated.
 
     Raises:
         ConfigError: an unknown class or column, an empty window, or a number out of its range.
@@ -79,11 +80,14 @@ def check(cfg: SimulateConfig) -> None:
     _check_detector(cfg.detector)
     check_views(cfg.views, cfg.sample)
     check_conditions(cfg.conditions, pileup=cfg.sample == "events")
-    _check_jets(cfg)
+    if cfg.sample == "events":
+        check_events(cfg.events, [change.kind for change in cfg.conditions.changes])
+    else:
+        _check_jets(cfg)
 
 
 def _check_jets(cfg: SimulateConfig) -> None:
-    find_processes(cfg.classes)
+    processes = find_processes(cfg.classes)
     if not 0 < cfg.pt_min < cfg.pt_max:
         raise ConfigError(f"the pt window is empty: pt_min = {cfg.pt_min} GeV, pt_max = {cfg.pt_max} GeV")
     if cfg.pt_max > cfg.beam_energy / 2:
@@ -99,7 +103,25 @@ def _check_jets(cfg: SimulateConfig) -> None:
         )
     if min(cfg.jets_per_class, cfg.max_constituents) < 1:
         raise ConfigError("jets_per_class and max_constituents must be at least 1")
+    for process in processes:
+        _check_reach(process, cfg)
     _check_rounding(cfg)
+
+
+def _check_reach(process: Process, cfg: SimulateConfig) -> None:
+    """Refuses a window in which the class has no jet, or nearly none."""
+    masses = " and ".join(f"{mass:g}" for mass in process.masses)
+    if process.least_energy(cfg.pt_max) > cfg.beam_energy:
+        raise ConfigError(
+            f"{process.label}: two particles of {masses} GeV with pt_max = {cfg.pt_max:g} GeV are above the threshold: "
+            f"they need {process.least_energy(cfg.pt_max):.0f} GeV, beam_energy is {cfg.beam_energy:g} GeV"
+        )
+    if process.least_pt(cfg.radius) > cfg.pt_min * REACH:
+        raise ConfigError(
+            f"{process.label}: the window is out of reach: the decay of a particle of {max(process.masses):g} GeV fits "
+            f"into a cone of R = {cfg.radius:g} from a pt of about {process.least_pt(cfg.radius):.0f} GeV, and pt_min = "
+            f"{cfg.pt_min:g} GeV; raise pt_min or the radius, or leave the class out"
+        )
 
 
 def _check_rounding(cfg: SimulateConfig) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from foundation.simulate.config import SimulateConfig
 
 CHUNK_JETS = 500  # part of what defines a sample: another value gives other jets
+CHUNK_EVENTS = 100  # likewise
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,21 @@ def plan_jets(cfg: SimulateConfig) -> Plan:
     return Plan(lots(dict.fromkeys(cfg.classes, cfg.jets_per_class), CHUNK_JETS))
 
 
+def event_blocks(cfg: SimulateConfig) -> int:
+    """Blocks of a sample of whole events: every process is spread evenly over all of them."""
+    return -(-max(cfg.events.processes.values()) // CHUNK_EVENTS)
+
+
+def plan_events(cfg: SimulateConfig) -> Plan:
+    blocks = event_blocks(cfg)
+    edges = {name: [count * k // blocks for k in range(blocks + 1)] for name, count in cfg.events.processes.items()}
+    tasks = [[Task(name, k, at[k + 1] - at[k]) for name, at in edges.items()] for k in range(blocks)]
+    return Plan([[task for task in block if task.rows] for block in tasks])
+
+
 KINDS = {
     "jets": Kind("jets", plan_jets, "foundation.simulate.chunks:generate_chunk"),
+    "events": Kind("events", plan_events, "foundation.simulate.whole:generate_events_chunk"),
     "views": Kind("jets", plan_jets, "foundation.simulate.view_chunks:generate_views"),
 }
 
