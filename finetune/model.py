@@ -98,9 +98,9 @@ class Task:
             ConfigError: nothing to learn, or a class in two groups.
         """
         for name in config.regression:
-            if name not in schema.labels or schema.labels[name].kind != "regression":
-                known = [n for n, label in schema.labels.items() if label.kind == "regression"]
-                raise SchemaError(f"task.regression: no regression label '{name}'; {close_names(name, known)}")
+            if name not in schema.regression_labels:
+                hint = close_names(name, schema.regression_labels)
+                raise SchemaError(f"task.regression: no regression label '{name}' of examples; {hint}")
         label = config.label or next(iter(schema.class_labels), "none")
         if label == "none":
             if not config.regression:

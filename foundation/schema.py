@@ -120,16 +120,25 @@ class DetectorSchema:
         """Names of the labels that give the example a class."""
         return [name for name, label in self.labels.items() if label.kind == "class" and not label.modality]
 
+    @property
+    def regression_labels(self) -> list[str]:
+        """Names of the labels that give the example a number."""
+        return [name for name, label in self.labels.items() if label.kind == "regression" and not label.modality]
+
     def class_names(self, label: str) -> list[str]:
         """Names of the classes of a label, in the order of their stored integers 0, 1, 2, ...
 
         Raises:
-            SchemaError: no such label, or it is not of kind `class`.
+            SchemaError: no such label, or it is not of kind `class`, or one of tokens.
         """
         if label not in self.labels:
             raise SchemaError(f"schema '{self.name}' has no label '{label}'; {close_names(label, self.labels)}")
         if self.labels[label].kind != "class":
             raise SchemaError(f"label '{label}' of schema '{self.name}' is a {self.labels[label].kind}, not a class")
+        if modality := self.labels[label].modality:
+            raise SchemaError(
+                f"label '{label}' of schema '{self.name}' is one of the tokens of '{modality}', not of examples"
+            )
         return list(self.labels[label].classes)
 
     def check(self) -> None:

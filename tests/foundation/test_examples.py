@@ -72,6 +72,42 @@ def test_an_event_of_ten_thousand_tokens_keeps_the_hardest():
     assert findings.tokens["t"] == {"read": 10_001, "select": 0, "max_tokens": 9_900}
 
 
+TOKEN = st.tuples(st.integers(0, 9), st.booleans())
+
+
+@given(st.lists(st.lists(TOKEN, max_size=9), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 12))
+@settings(deadline=None)
+def test_choosing_tokens_is_what_a_plain_loop_does(rows, most, tokens_per_block):
+    lengths = [len(row) for row in rows]
+    flat = [token for row in rows for token in row]
+    columns = {
+        "pt": ak.unflatten(np.array([pt for pt, _ in flat], np.float32), lengths),
+        "good": ak.unflatten(np.array([good for _, good in flat], bool), lengths),
+    }
+    spec = DetectorSchema(
+        modalities={
+            "t": Modality(
+                features={"pt": Feature("pt"), "place": Feature("index(pt)")},
+                select="good",
+                order="pt",
+                max_tokens=most,
+            )
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_columns, "BLOCK_TOKENS", tokens_per_block)
+        found, findings = examples(spec, columns, len(rows))
+    expected = []
+    for row in rows:
+        chosen = [(pt, place) for place, (pt, good) in enumerate(row) if good]
+        expected.append(sorted(chosen, key=lambda token: -token[0])[:most])
+    assert lists(found) == [[pt for pt, _ in row] for row in expected]
+    assert lists(found, 1) == [[place for _, place in row] for row in expected]
+    counted = findings.tokens["t"]
+    assert counted["read"] - counted["select"] - counted["max_tokens"] == len(found.modalities["t"].values)
+    assert counted["select"] == sum(not good for _, good in flat)
+
+
 def test_no_tokens_and_no_rows():
     found, findings = read(schema(), {"pt": [[], []], "eta": [[], []]}, rows=2)
     assert found.modalities["t"].values.shape == (0, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from foundation.errors import ConfigError, SchemaError
-from foundation.schema import DetectorSchema, Feature, Hardware, Layout
+from foundation.schema import DetectorSchema, Feature, Hardware, Label, Layout
 
 BASE: dict[str, Any] = {
     "modalities": {
@@ -82,6 +82,18 @@ def test_a_saved_schema_is_the_same_schema(tmp_path):
     assert DetectorSchema.load(tmp_path / "schema.yaml") == found
     assert found.layout["t_pt"].by == "t_offsets"
     assert found.modalities["cells"].grid.shape == [3, 4]
+
+
+def test_class_names_are_those_of_a_class_of_examples():
+    assert LOADED.class_names("kind") == ["a", "b"]
+    for label, message in (("kin", "did you mean 'kind'"), ("tags", "is a multilabel")):
+        with pytest.raises(SchemaError, match=message):
+            LOADED.class_names(label)
+    with pytest.raises(SchemaError, match="one of the tokens of 'tracks'"):
+        changed("labels.kind.modality", "tracks").class_names("kind")
+    assert LOADED.class_labels == ["kind", "source"]
+    targets = {"mass": Label("regression", "m"), "momentum": Label("regression", "p", modality="tracks")}
+    assert changed("labels", targets).regression_labels == ["mass"]
 
 
 def test_default_ranges_are_those_of_the_coordinates():
