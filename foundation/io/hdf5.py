@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -26,11 +26,10 @@ class Hdf5Reader(ArrayReader):
         file = _open(path, bytes_of_url)
         try:
             found = _datasets(path, file, tree)
-            allowance = BLOCK_BYTES // max(len(found), 1)
             stored: dict[str, Stored] = {}
             types: dict[str, str] = {}
             for name, dataset in found.items():
-                columns = _stored(name, Dataset(dataset, allowance))
+                columns = _stored(name, Dataset(dataset))
                 stored |= columns
                 if "columns" in dataset.attrs:
                     types |= {c: f"{dtype_name(s)} ({_axis_names(dataset)})" for c, s in columns.items()}
@@ -40,6 +39,13 @@ class Hdf5Reader(ArrayReader):
             if isinstance(error, (OSError, RuntimeError, KeyError)):
                 raise DataError(f"{path}: the HDF5 file's directory cannot be read ({reason(error)})") from error
             raise
+
+    def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:
+        self.require(columns)
+        parents = {id(parent): parent for parent in (self.stored[c].parent for c in columns)}  # type: ignore[attr-defined]
+        for parent in parents.values():
+            parent.align(BLOCK_BYTES // len(parents))
+        return super().chunks(columns, rows, start, stop)
 
     @staticmethod
     def table_names(path: str) -> dict[str, str]:
@@ -54,13 +60,17 @@ class Dataset:
     would decompress all 24 of them again.
     """
 
-    def __init__(self, dataset: h5py.Dataset, allowance: int):
-        self.dataset, self.shape, self.dtype = dataset, dataset.shape or (1,), dataset.dtype
+    def __init__(self, dataset: h5py.Dataset):
+        self.parent, self.dataset, self.shape, self.dtype = self, dataset, dataset.shape or (1,), dataset.dtype
         self.scalar = dataset.shape == ()
         self.row_bytes = float(self.dtype.itemsize * int(np.prod(self.shape[1:])))
-        rows = dataset.chunks[0] if dataset.chunks else 1
-        self.step = rows if rows * self.row_bytes <= allowance else 1
+        self.align(BLOCK_BYTES // 8)
         self.first, self.block = 0, np.empty((0, *self.shape[1:]), self.dtype)
+
+    def align(self, allowance: int) -> None:
+        """Reads in whole chunks of the file from now on, if a row of chunks is not larger than `allowance` bytes."""
+        rows = self.dataset.chunks[0] if self.dataset.chunks else 1
+        self.step = rows if rows * self.row_bytes <= allowance else 1
 
     def read(self, start: int, stop: int) -> np.ndarray:
         if self.scalar:

@@ -190,19 +190,22 @@ def _member(path: str, file: BinaryFile, archive: zipfile.ZipFile, member: zipfi
             header = _header(path, name, stream)
             offset = stream.tell()
         if member.compress_type != zipfile.ZIP_STORED:
-            return Compressed(archive, member, header, offset)
+            array = Compressed(archive, member, header, offset)
+            if offset + array.row_bytes * array.shape[0] != member.file_size:
+                raise DataError(f"{path}: member '{name}' is not as long as its header says; the file is damaged")
+            return array
         file.seek(member.header_offset)
         local = file.read(LOCAL_HEADER)
         begin = member.header_offset + LOCAL_HEADER + sum(struct.unpack("<HH", local[26:30]))
         shape, fortran, dtype = header
-        array = FileArray(file, begin + offset, shape, dtype, fortran)
+        stored = FileArray(file, begin + offset, shape, dtype, fortran)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"{path}: member '{name}' cannot be read; the file is damaged ({reason(error)})") from error
-    if array.end > begin + member.file_size:
-        raise DataError(f"{path}: member '{name}' is cut short; write the file again")
-    return array
+    if stored.end != begin + member.file_size:
+        raise DataError(f"{path}: member '{name}' is not as long as its header says; the file is damaged")
+    return stored
 
 
 def _header(path: str, name: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:

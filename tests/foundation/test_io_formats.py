@@ -123,6 +123,33 @@ def test_a_flat_tree_with_example_numbers(tmp_path):
     reader.close()
 
 
+@pytest.mark.parametrize("kind", ["tree", "ntuple"])
+def test_baskets_too_large_to_keep_are_read_for_each_chunk(tmp_path, kind, monkeypatch):
+    content = io_formats.columns(300)
+    path = io_formats.write(tmp_path, kind, content, 128)
+    monkeypatch.setattr("foundation.io.root.KEEP_BYTES", 10)
+    reader = open_reader(path)
+    chunks = list(reader.chunks(list(content), 70))
+    reader.close()
+    for name, values in content.items():
+        assert io_formats.same(ak.concatenate([chunk[name] for chunk in chunks]), values), name
+
+
+def test_branches_of_one_name_are_told_apart_by_their_paths(shared_data, monkeypatch):
+    """Two modalities with a sub-branch of the same name: neither is lost, nor one read for the other."""
+    path = shared_data / "files" / "delphes.root"
+    branch = uproot.behaviors.TBranch.TBranch
+    name = branch.name
+    short = property(lambda b: "PT" if name.fget(b) in ("Jet.PT", "Electron.PT") else name.fget(b))
+    monkeypatch.setattr(branch, "name", short)
+    reader = open_reader(path, "Delphes")
+    assert {c for c in reader.columns if c.endswith("/PT")} == {"Jet/PT", "Electron/PT"}
+    chunk = next(reader.chunks(["Jet/PT", "Electron/PT", "Jet_size", "Electron_size"], 25))
+    for one in ("Jet", "Electron"):
+        assert ak.to_list(ak.num(chunk[f"{one}/PT"])) == ak.to_list(chunk[f"{one}_size"])
+    reader.close()
+
+
 # -- HDF5
 
 
