@@ -47,8 +47,8 @@ def inspect(
     """
     if is_store(path):
         store = Store.open(path)
-        tables = store_summary(store)
-        return [*tables, pairs("verified", {"files equal to their SHA-256": verify_store(store)})] if verify else tables
+        checked = [pairs("verified", {"files equal to their SHA-256": verify_store(store)})] if verify else []
+        return [*store_summary(store), *checked]
     if verify:
         raise DataError(f"{path} is not a store; --verify compares a store with its checksums")
     if Path(path).is_dir():
@@ -166,8 +166,8 @@ def _json(arguments: Any) -> dict[str, Any]:
     path = arguments.path
     if is_store(path):
         store = Store.open(path)
-        found = store_json(store)
-        return found | {"verified": verify_store(store)} if arguments.verify else found
+        checked = {"verified": verify_store(store)} if arguments.verify else {}
+        return store_json(store) | checked
     if Path(path).is_dir():
         return Run.open(Path(path)).provenance
     chosen = choose_tree(path, arguments.tree)[1]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.table import Table
 
 from foundation.errors import DataError
 from foundation.inspect.tables import pairs, table
 from foundation.runs import Run
-from foundation.schema import DetectorSchema, Feature, Hardware
+from foundation.schema import Feature, Hardware
 from foundation.store.accounting import for_people
 from foundation.store.store import Store
 
@@ -51,7 +54,8 @@ def _accounting(store: Store) -> Table:
 def _skipped(store: Store) -> list[Table]:
     if not store.manifest["accounting"]["files"]["skipped"]:
         return []
-    return [pairs("skipped files", {s["path"]: s["skipped"] for s in store.sources() if s["skipped"]})]
+    sources = _readable(store.path / "sources.json", json.loads)
+    return [pairs("skipped files", {s["path"]: s["skipped"] for s in sources if s["skipped"]})]
 
 
 def _statistics(store: Store) -> list[Table]:
@@ -116,10 +120,10 @@ def verify(store: Store) -> int:
         DataError: names every file that differs.
     """
     files = store.verify()
-    if DetectorSchema.load(store.path / "schema.yaml") != store.schema:
-        raise DataError(
-            f"{store.path}: manifest.json and schema.yaml disagree about the schema; one of them is damaged"
-        )
+    _readable(store.path / "config.yaml", yaml.safe_load)
+    _readable(store.path / "provenance.json", json.loads)
+    if _readable(store.path / "schema.yaml", yaml.safe_load) != store.manifest["schema"]:
+        raise DataError(f"{store.path}: manifest.json and schema.yaml hold different schemas; one is damaged")
     for split in store.splits:
         if store.length(split) != int(store.index(split).rows.sum()):
             raise DataError(
@@ -130,5 +134,12 @@ def verify(store: Store) -> int:
     total = sum(store.length(split) for split in store.splits)
     if accounting["read"] != accounting["written"] + gone or total != accounting["written"]:
         raise DataError(f"{store.path}: the rows in manifest.json do not add up; it is damaged")
-    Run.open(store.path)  # config.yaml and provenance.json can be read
     return files
+
+
+def _readable(path: Path, parse: Callable[[str], Any]) -> Any:
+    """What a file of settings holds. Raises DataError that names it."""
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: damaged ({error})") from error

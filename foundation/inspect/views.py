@@ -93,11 +93,11 @@ def eta_phi(ax: Axes, event: Event, name: str, arrows: dict[str, tuple[float, fl
     else:
         shown = _markers(ax, modality, values, found, scale)
     for label, (_, phi) in arrows.items() if not relative else ():
-        ax.axhline(phi, color=COLOURS[2], linestyle=(0, (6, 3)), linewidth=1.6, zorder=1)
+        ax.axhline(phi, color=COLOURS[3], linestyle=(0, (6, 3)), linewidth=1.6, zorder=1)
         edge = ax.get_xlim()[1]
         above = phi < np.pi - 0.4
         ax.text(0.97 * edge, phi + (0.06 if above else -0.06), label, ha="right", va="bottom" if above else "top",
-                color=COLOURS[2], fontsize="x-small")  # fmt: skip
+                color=COLOURS[3], fontsize="x-small")  # fmt: skip
     text = f"{len(values)} tokens" if len(values) != 1 else "1 token"
     if size and len(values):
         text += f"; area ~ {SYMBOLS[size]}, largest {scale.max():.3g} {unit_of(modality, size)}"
