@@ -19,12 +19,13 @@ class Bar:
     def __init__(self, label: str, total: int | float, unit: str, log_seconds: float = 10.0):
         self.label, self.total, self.unit, self.log_seconds = label, total, unit, log_seconds
         self.done, self.start, self.logged = 0.0, time.monotonic(), time.monotonic()
+        self.before = 0.0  # done in an earlier attempt, at a rate that is not known
         self.live: Progress | None = None
 
     def advance(self, amount: int | float = 1, text: str = "") -> None:
         self.done += amount
         now = time.monotonic()
-        rate = self.done / max(now - self.start, 1e-9)
+        rate = (self.done - self.before) / max(now - self.start, 1e-9)
         if self.live is not None:
             self.live.update(self.live.task_ids[0], advance=amount, rate=f"{rate:,.0f} {self.unit}/s", text=text)
         elif now - self.logged >= self.log_seconds:
@@ -40,8 +41,8 @@ class Bar:
 def progress(label: str, total: int | float, unit: str, done: int | float = 0) -> Iterator[Bar]:
     """A `Bar` shown while the block runs."""
     bar = Bar(label, total, unit)
+    bar.done = bar.before = float(done)
     if not console.is_terminal:
-        bar.done = done
         yield bar
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))

@@ -9,36 +9,51 @@ from typing import Any
 
 from foundation.command import Command, to_dict
 from foundation.errors import ConfigError
+from foundation.interrupt import stoppable
 from foundation.progress import console
+from foundation.runs import check_room
+from foundation.schema import DetectorSchema
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.engine import Simulated, simulate
 from foundation.simulate.plan import kind_of
 from foundation.simulate.write import read_metadata
+from foundation.store.settings import ClusterConfig
 
 
 def _arguments(parser: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("jets.root"), help="the ROOT file to write")
     parser.add_argument("--store", type=Path, default=None, help="also ingest the file into this store")
     parser.add_argument("--schema", default="", help="of the store: a preset or file, for instance data/jets")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; the file is the same")
-    parser.add_argument("--scheduler", default="", help="address or file of a dask scheduler, instead of processes")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="their number; the file is the same")
+    parser.add_argument("--scheduler", default="", help="address of a dask scheduler, or slurm, instead of processes")
+    parser.add_argument("--cluster", type=ClusterConfig, default=ClusterConfig(), help="jobs of --scheduler slurm")
     parser.add_argument("--overwrite", action="store_true", help="replace what this command wrote")
 
 
 def _run(arguments: Any) -> None:
     if (arguments.store is None) != (not arguments.schema):
         raise ConfigError("--store and --schema belong together: give both, or neither")
-    if arguments.store is not None and not arguments.overwrite and _is_made(arguments.cfg, arguments.out):
-        console.print(f"{arguments.out} is there already")  # it was made before the ingest was interrupted
+    cfg, out, overwrite = arguments.cfg, arguments.out, arguments.overwrite
+    if arguments.store is not None:
+        DetectorSchema.load(arguments.schema).check()  # said before generating, not after
+        check_room(arguments.store, "ingest", overwrite)
+    if arguments.store is not None and not overwrite and _is_made(cfg, out):
+        console.print(f"{out} is there already")  # it was made before the ingest was interrupted
     else:
-        made = simulate(
-            arguments.cfg, arguments.out, arguments.workers, arguments.scheduler, overwrite=arguments.overwrite
-        )
-        _report(made, arguments.cfg)
+        _report(simulate(cfg, out, arguments.processes, arguments.scheduler, arguments.cluster, overwrite), cfg)
     if arguments.store is not None:
         from foundation.store.ingest import ingest
 
-        ingest([arguments.out], schema=arguments.schema, out=arguments.store, overwrite=arguments.overwrite)
+        with stoppable(f"stopped; {out} is complete, and the same command continues with the store"):
+            ingest(
+                [out],
+                schema=arguments.schema,
+                out=arguments.store,
+                overwrite=overwrite,
+                processes=arguments.processes,
+                scheduler=arguments.scheduler,
+            )
+        console.print(f"{arguments.store}: the store of {out}")
 
 
 def _is_made(cfg: SimulateConfig, out: Path) -> bool:

@@ -118,9 +118,9 @@ def _check_reach(process: Process, cfg: SimulateConfig) -> None:
         )
     if process.least_pt(cfg.radius) > cfg.pt_min * REACH:
         raise ConfigError(
-            f"{process.label}: the window is out of reach: the decay of a particle of {max(process.masses):g} GeV fits "
-            f"into a cone of R = {cfg.radius:g} from a pt of about {process.least_pt(cfg.radius):.0f} GeV, and pt_min = "
-            f"{cfg.pt_min:g} GeV; raise pt_min or the radius, or leave the class out"
+            f"{process.label}: the window is out of reach: what a particle of {max(process.masses):g} GeV decays to fits "
+            f"into a cone of R = {cfg.radius:g} from a pt of about {process.least_pt(cfg.radius):.0f} GeV; pt_min is "
+            f"{cfg.pt_min:g} GeV. Raise it or the radius, or leave the class out"
         )
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foundation.errors import missing_extra
+from foundation.errors import ConfigError, missing_extra
+from foundation.interrupt import stoppable
 from foundation.progress import Bar, progress
 from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.parts import Partial, make_chunk, open_partial, read_chunk
 from foundation.simulate.plan import Plan, kind_of
 from foundation.simulate.write import by_time, check_room, joined, metadata, new_file, shuffled
-from foundation.workers import Run, stoppable, workers
+from foundation.store.cluster import make_workers
+from foundation.store.settings import ClusterConfig
+from foundation.store.workers import Workers
 
 SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares its seed with the shuffling
 
@@ -33,7 +37,12 @@ class Simulated:
 
 
 def simulate(
-    cfg: SimulateConfig, out: Path, processes: int = 1, scheduler: str = "", overwrite: bool = False
+    cfg: SimulateConfig,
+    out: Path,
+    processes: int = 1,
+    scheduler: str = "",
+    cluster: ClusterConfig | None = None,
+    overwrite: bool = False,
 ) -> Simulated:
     """Generates the sample of `cfg` into the ROOT file `out`.
 
@@ -43,7 +52,8 @@ def simulate(
 
     Args:
         processes: spawned; 1 generates in this one.
-        scheduler: address or file of a dask scheduler, instead of processes.
+        scheduler: address of a dask scheduler, or `slurm` (see `cluster`), instead of processes. All workers must see
+            the folder of `out`.
         overwrite: replace a file that this function wrote, once the new one is complete; discard unfinished work
             of other settings.
 
@@ -59,6 +69,8 @@ def simulate(
     for package in ("pythia8mc", "fastjet"):
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "sim", "`detfm simulate`")
+    if processes < 1:
+        raise ConfigError(f"{processes} processes: at least one is needed")
     plan, unit = kind_of(cfg).plan(cfg), kind_of(cfg).unit
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,12 +81,12 @@ def simulate(
         done = {number for number in range(len(plan.tasks)) if partial.chunk(number).exists()}
         rows_done = sum(plan.tasks[number].rows for number in done)
         with (
-            workers(min(processes, max(len(plan.tasks) - len(done), 1)), scheduler) as run,
+            closing(make_workers(scheduler, processes, cluster or ClusterConfig())) as workers,
             progress("simulate", float(plan.rows), unit, float(rows_done)) as bar,
             new_file(partial.output, cfg) as writer,
         ):
             clipped = lost = 0
-            for number, block in enumerate(_blocks(cfg, plan, partial, done, run, bar)):
+            for number, block in enumerate(_blocks(cfg, plan, partial, done, workers, bar)):
                 clipped += _clipped(block, cfg)
                 lost += int(np.sum(block.get("views_lost", 0)))
                 writer.append(_ordered(block, number, plan, cfg))
@@ -95,20 +107,22 @@ def _ordered(block: dict[str, Any], number: int, plan: Plan, cfg: SimulateConfig
 
 
 def _blocks(
-    cfg: SimulateConfig, plan: Plan, partial: Partial, done: set[int], run: Run, bar: Bar
+    cfg: SimulateConfig, plan: Plan, partial: Partial, done: set[int], workers: Workers, bar: Bar
 ) -> Iterator[dict[str, Any]]:
     """The blocks in order, each as soon as its chunks and those of all before it are there."""
     missing = [number for number in range(len(plan.tasks)) if number not in done]
-    made = run(make_chunk, [(cfg, plan.tasks[n], n, partial.chunk(n)) for n in missing])
+    tasks = [(cfg, plan.tasks[number], number, partial.chunk(number)) for number in missing]
+    made: Any = workers.run(make_chunk, tasks)
     first = 0
-    for block in plan.blocks:
-        numbers = range(first, first + len(block))
-        first += len(block)
-        while not done.issuperset(numbers):
-            finished = next(made)
-            done.add(finished)
-            bar.advance(float(plan.tasks[finished].rows))
-        yield joined([read_chunk(partial.chunk(number)) for number in numbers])
+    with closing(made):  # which ends the processes
+        for block in plan.blocks:
+            numbers = range(first, first + len(block))
+            first += len(block)
+            while not done.issuperset(numbers):
+                finished = next(made)
+                done.add(finished)
+                bar.advance(float(plan.tasks[finished].rows))
+            yield joined([read_chunk(partial.chunk(number)) for number in numbers])
 
 
 def _clipped(columns: dict[str, Any], cfg: SimulateConfig) -> int:

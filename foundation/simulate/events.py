@@ -15,7 +15,9 @@ from foundation.simulate.detector import Particles
 from foundation.simulate.processes import Process
 
 BATCH_EVENTS = 200
-PTHAT_MARGIN = 0.75, 1.35  # the generated window in pTHat, in units of the edges of the jet pt window
+# The generated window in pTHat, in units of the edges of the jet pt window. A natural spectrum needs more room below:
+# where it falls steeply, much of what is just above the edge comes from far beneath it.
+PTHAT_MARGIN = {"flat": (0.75, 1.35), "natural": (0.6, 2.0)}
 MOST_SEED = 900_000_000  # Pythia's
 
 
@@ -47,11 +49,13 @@ def world_settings(cfg: SimulateConfig, seed: int) -> tuple[str, ...]:
 
 
 def hard_settings(process: Process, cfg: SimulateConfig) -> tuple[str, ...]:
-    """The window and the bias in pTHat."""
-    low, high = PTHAT_MARGIN
+    """The window in pTHat and, for a flat spectrum, the bias towards high values."""
+    low, high = PTHAT_MARGIN[cfg.spectrum]
+    window = (f"PhaseSpace:pTHatMin = {low * cfg.pt_min}", f"PhaseSpace:pTHatMax = {high * cfg.pt_max}")
+    if cfg.spectrum == "natural":
+        return window
     return (
-        f"PhaseSpace:pTHatMin = {low * cfg.pt_min}",
-        f"PhaseSpace:pTHatMax = {high * cfg.pt_max}",
+        *window,
         "PhaseSpace:bias2Selection = on",
         f"PhaseSpace:bias2SelectionPow = {process.bias_power}",
         f"PhaseSpace:bias2SelectionRef = {cfg.pt_min}",

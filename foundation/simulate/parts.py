@@ -63,7 +63,11 @@ def open_partial(out: Path, plan: dict[str, Any], overwrite: bool = False) -> It
         except OSError as error:
             raise RunError(f"another `detfm simulate` is at work in {folder}; wait for it, or stop it") from error
         _check_plan(folder, json.loads(json.dumps(plan)), overwrite)
-        yield Partial(folder)
+        try:
+            yield Partial(folder)
+        finally:
+            if folder.exists() and not any((folder / CHUNKS).glob("*.npz")):
+                shutil.rmtree(folder)  # nothing to continue with
 
 
 def _check_plan(folder: Path, plan: dict[str, Any], overwrite: bool) -> None:

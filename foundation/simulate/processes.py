@@ -81,14 +81,23 @@ class Process:
 
 def _top(label: str, index: int, comment: str, w_decay: Decay, w_settings: tuple[str, ...]) -> Process:
     systems = tuple((Decay(sign * 6, 1), Decay(sign * 24, w_decay.quarks, w_decay.leptons)) for sign in (1, -1))
-    return Process(label, index, comment, (*TOP_PAIRS, *w_settings), systems, masses=(TOP_MASS, TOP_MASS))
+    bias_power = 6.0 if w_decay.leptons else 5.0  # for the pt that the neutrino takes
+    masses = TOP_MASS, TOP_MASS
+    return Process(label, index, comment, (*TOP_PAIRS, *w_settings), systems, masses=masses, bias_power=bias_power)
 
 
-def _higgs(label: str, index: int, comment: str, settings: tuple[str, ...], *systems: tuple[Decay, ...]) -> Process:
+def _higgs(
+    label: str,
+    index: int,
+    comment: str,
+    settings: tuple[str, ...],
+    *systems: tuple[Decay, ...],
+    bias_power: float = 4.0,
+) -> Process:
     """HZ production: the Z goes to neutrinos, so that the Higgs boson's is the only large jet of its hemisphere."""
     everything = ("HiggsSM:ffbar2HZ = on", "25:onMode = off", *settings, *Z_TO_NEUTRINOS)
     masses = HIGGS_MASS, Z_MASS
-    return Process(label, index, comment, everything, systems, resonance=25, masses=masses, bias_power=4.0)
+    return Process(label, index, comment, everything, systems, 25, masses=masses, bias_power=bias_power)
 
 
 def _two_prongs(label: str, index: int, decay: str) -> Process:
@@ -141,6 +150,7 @@ PROCESSES: dict[str, Process] = {
             (_TO_W, "24:onMode = off", f"24:onIfAny = {LIGHT_QUARKS_AND_BOTTOM} 11 13"),
             (Decay(24, 2), Decay(-24, 0, 1)),
             (Decay(-24, 2), Decay(24, 0, 1)),
+            bias_power=5.0,
         ),
         _top("label_Tbl", 9, "top quark to b, an electron or muon, and a neutrino", Decay(24, 0, 1), W_TO_LEPTONS),
         Process(
