@@ -48,7 +48,7 @@ class SplitCounts:
     def merge(self, other: Mapping[str, Any]) -> None:
         """Adds what `to_dict` gave for other shards."""
         for name, histogram in other["lengths"].items():
-            self.lengths[name][: len(histogram)] += histogram
+            self.lengths[name][: len(histogram)] += np.array(histogram, np.int64)  # `[]` alone would be of floats
         found = other["length_classes"]
         self.rows += np.array(found["rows"], np.int64)
         self.weights += found["weights"]
