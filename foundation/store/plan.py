@@ -24,7 +24,7 @@ from foundation.store.settings import IngestConfig
 from foundation.store.unit import DamagedFile, evaluate, read_chunks
 
 FILE = "plan.json"
-SAMPLE_ROWS = 20_000
+SAMPLE_ROWS = 5_000
 MOST_READ = 16  # times `shard_bytes` that a unit reads at most, if cuts leave little of it
 COUNT_ALL = Policies("quarantine", "keep", "unlabelled", "quarantine")
 

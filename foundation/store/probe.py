@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import awkward as ak
 
@@ -117,39 +116,32 @@ def _missing(column: str, files: Sequence[Probe], total: int, others: Sequence[s
     return f"column '{column}' is missing in {len(files)} of {total} files: {where}.{also}{advice}"
 
 
-def check_kinds(probes: Iterable[Probe], locate: Callable[[str], str], schema: DetectorSchema) -> None:
+def check_kinds(probes: Sequence[Probe], locate: Callable[[str], str], schema: DetectorSchema) -> None:
     """Raises DataError naming a column that is one number (or text) per row in one file and a list in another.
 
-    Only a file whose format describes a column differently from the files before is read, its first row.
+    A row is read of the first file of each type only, and only of columns whose type differs in the format's words.
     """
-    seen: dict[str, dict[str, tuple[str, str]]] = {}
+    first: dict[str, dict[str, Probe]] = {}
     for each in probes:
-        new = [column for column, name in each.types.items() if each.rows and name not in seen.setdefault(column, {})]
-        if not new:
-            continue
-        kinds = _kinds(locate(each.path), new, schema)
-        for column, kind in kinds.items():
-            for first_kind, first in seen[column].values():
-                if kind != first_kind:
-                    raise DataError(
-                        f"column '{column}' is {first_kind} in {first} and {kind} ({each.types[column]}) in "
-                        f"{each.path}; the files are of different versions: ingest them into stores of their own, with "
-                        "a schema each"
-                    )
-            seen[column][each.types[column]] = (kind, f"{each.path} ({each.types[column]})")
+        for column, name in each.types.items() if each.rows else ():
+            first.setdefault(column, {}).setdefault(name, each)
+    for column, of_type in first.items():
+        kinds = {name: _kind(each, column, locate, schema) for name, each in of_type.items() if len(of_type) > 1}
+        if len(set(kinds.values())) > 1:
+            listed = ", ".join(f"{kind} in {of_type[name].path} ({name})" for name, kind in kinds.items())
+            raise DataError(
+                f"column '{column}' is {listed}; the files are of different versions: ingest them into stores of their "
+                "own, with a schema each"
+            )
 
 
-def _kinds(where: str, columns: Sequence[str], schema: DetectorSchema) -> dict[str, str]:
-    reader = open_reader(where, schema.tree, schema.layout)
+def _kind(of: Probe, column: str, locate: Callable[[str], str], schema: DetectorSchema) -> str:
+    """`one number per row`, `a list of texts per row`, ... : what expressions tell apart."""
+    reader = open_reader(locate(of.path), schema.tree, schema.layout)
     try:
-        row = next(iter(reader.chunks(columns, 1, 0, 1)))
-        return {column: _kind(row[column]) for column in columns}
+        array = next(iter(reader.chunks([column], 1, 0, 1)))[column]
     finally:
         reader.close()
-
-
-def _kind(array: Any) -> str:
-    """`one number per row`, `a list of texts per row`, ... : what expressions tell apart."""
     text = "string" in str(ak.type(array))
     if array.ndim == 1:
         return "one text per row" if text else "one number per row"

@@ -96,7 +96,7 @@ class UnitWriter:
         self.job, self.folder = job, folder
         splits, classes = list(job.schema.split.fractions), len(next(iter(job.edges.values())))
         self.accounting = Accounting()
-        self.sorter = Sorter(job.schema, job.edges)
+        self.sorter = Sorter(job.schema, job.edges, job.cfg.shard_bytes)
         self.counts = {split: SplitCounts(job.schema, classes) for split in splits}
         self.shards: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
         self.moments = {name: Moments(modality.features) for name, modality in job.schema.modalities.items()}
@@ -166,14 +166,13 @@ class UnitWriter:
     def _write_shard(self, shard: Shard) -> None:
         written = self.shards[shard.split]
         name = f"{shard.split}-{len(written)}"
-        digest = shard.write(self.folder / name)
-        tokens = {n: len(shard.arrays[f"tokens.{n}.values"]) for n in self.job.schema.modalities}
+        fitted = shard.split == self.job.fitted
+        digest = shard.write(self.folder / name, self.moments if fitted else None)
+        tokens = {modality: len(values) for modality, values in shard.values.items()}
         written.append({"name": name, "rows": shard.rows.tolist(), "tokens": tokens, "sha256": digest.hex()})
         self.counts[shard.split].add(shard)
-        if shard.split == self.job.fitted:
+        if fitted:
             self.global_moments.add(shard.arrays["globals"])
-            for modality, moments in self.moments.items():
-                moments.add(shard.arrays[f"tokens.{modality}.values"])
 
 
 def evaluate(
