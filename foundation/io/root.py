@@ -25,8 +25,8 @@ SAMPLE_ROWS = 1000  # to estimate sizes by
 KEEP_BYTES = 256 << 20  # of decompressed baskets, over all columns of a read
 Arrays = dict[RootColumn, ak.Array]
 
-# The package isal, where it is installed, takes less than half of zlib's time over what ROOT writes by default. uproot's
-# own switch, `uproot.ZLIB.library`, acts on writing alone.
+# The package isal, where it is installed, takes less than half of zlib's time over what ROOT writes by default.
+# uproot's own switch, `uproot.ZLIB.library`, acts on writing alone.
 if importlib.util.find_spec("isal") and hasattr(uproot.compression, "_decompress_ZLIB"):
     uproot.compression._decompress_ZLIB.library = "isal"
 
@@ -119,7 +119,7 @@ class RootReader:
             except Exception as error:
                 where = self._where(column, first, last)
                 raise DataError(f"{where} {damage(self.path, error)}") from error
-            arrays[column] = ak.to_packed(found[column])
+            arrays[column] = ak.copy(ak.to_packed(found[column]))  # not a view, which would keep the whole basket
         return self._checked(arrays, first, last)
 
     def _checked(self, arrays: Arrays, first: int, last: int) -> Arrays:
