@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from foundation.command import Command, to_dict
+from foundation.command import Command
 from foundation.errors import ConfigError
 from foundation.interrupt import stoppable
 from foundation.progress import console
@@ -16,7 +16,7 @@ from foundation.schema import DetectorSchema
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.engine import Simulated, simulate
 from foundation.simulate.plan import kind_of
-from foundation.simulate.write import read_metadata
+from foundation.simulate.write import metadata, read_metadata
 from foundation.store.settings import ClusterConfig
 
 
@@ -58,7 +58,7 @@ def _run(arguments: Any) -> None:
 
 def _is_made(cfg: SimulateConfig, out: Path) -> bool:
     found = read_metadata(out) if out.exists() else None
-    return found is not None and found["settings"] == json.loads(json.dumps(to_dict(cfg)))
+    return found == json.loads(json.dumps(metadata(cfg)))
 
 
 def _report(made: Simulated, cfg: SimulateConfig) -> None:

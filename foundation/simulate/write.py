@@ -115,7 +115,11 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 
 
 def metadata(cfg: SimulateConfig) -> dict[str, Any]:
-    """What is stored beside the rows: every setting with the seed, and the versions of what made them."""
+    """What is stored beside the rows: every setting that has an effect, with the seed, and the versions of what made
+    them."""
     packages = ("pythia8mc", "fastjet", "numpy", "awkward", "uproot")
     versions = {"detfm": __version__, **{package: version(package) for package in packages}}
-    return {"made_by": MADE_BY, "settings": to_dict(cfg), "versions": versions}
+    settings = to_dict(cfg)
+    if cfg.sample == "jets":
+        del settings["events"]
+    return {"made_by": MADE_BY, "settings": settings, "versions": versions}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
-from foundation.command import load_config, to_dict
+from foundation.command import load_config
 from foundation.simulate import SimulateConfig
 from foundation.simulate.columns import PARTICLE_KINDS
 from foundation.simulate.processes import PROCESSES
@@ -51,7 +51,7 @@ def test_sample_fits_into_the_repository_and_is_what_its_preset_says():
     with uproot.open(SAMPLE) as file:
         stored = json.loads(file["metadata"])
         assert file["tree"].num_entries == PRESET.jets_per_class * len(CLASSES) >= 15_000
-    assert stored["settings"] == json.loads(json.dumps(to_dict(PRESET)))
+    assert load_config(SimulateConfig, stored["settings"]) == PRESET
     assert stored["versions"]["pythia8mc"].startswith("8.")
 
 
