@@ -66,7 +66,7 @@ class Jagged(np.lib.mixins.NDArrayOperatorsMixin):
     """A list per row: `values` [T] or [T, ...] and the `rows` that divide it. Immutable by convention.
 
     Ufuncs and operators take other jagged arrays of the same lengths, one number per row [R], or scalars. Shorter
-    shapes are extended on the right, as awkward does: [T] with [T, 3] acts on all three.
+    shapes are extended on the right: [T] with [T, 3] acts on all three.
     """
 
     def __init__(self, values: Shaped[np.ndarray, " T ..."], rows: Rows):
@@ -116,10 +116,10 @@ class Jagged(np.lib.mixins.NDArrayOperatorsMixin):
         kind = np.dtype(np.int64) if values.dtype.kind in "biu" and name == "sum" else values.dtype
         wide = np.dtype(np.float64) if kind.kind == "f" and name == "sum" else kind
         some = self.rows.counts > 0
-        empty = 0 if name == "sum" else np.nan
-        if name != "sum" and not some.all():
-            kind = np.result_type(kind, np.float32)
-        result = np.full((len(self.rows), *values.shape[1:]), empty, kind)
+        unknown = name != "sum" and not some.all()
+        result = np.zeros((len(self.rows), *values.shape[1:]), np.result_type(kind, np.float32) if unknown else kind)
+        if unknown:
+            result[~some] = np.nan
         if some.any():  # with empty rows left out, each row's tokens end where the next row's begin
             result[some] = REDUCTIONS[name].reduceat(values, self.rows.offsets[:-1][some], axis=0, dtype=wide)
         return result

