@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from foundation.errors import ConfigError, close_names
 from foundation.simulate.event_processes import check_processes
@@ -23,7 +23,9 @@ class PileupConfig:
 
     Attributes:
         mean: of the Poisson number of collisions beside the hard one (of all collisions in zero bias).
-        pool: minimum-bias collisions to draw from, with replacement; part of what defines a sample.
+        pool: minimum-bias collisions to draw from, with replacement; part of what defines a sample. What fewer than one
+            in so many collisions does is missing, or comes again and again: rates far out in the tails want a large
+            pool. 5 ms and 15 kB each.
         pool_file: where to keep the pool (.npz), for all processes and later runs; empty: each process makes its own.
             A file made with other settings is refused. The events are the same either way.
         vertex_z: spread of the vertices along the beam. 45 mm is the HL-LHC's (CMS-TDR-020, section 1).
@@ -31,7 +33,7 @@ class PileupConfig:
     """
 
     mean: float = 50.0
-    pool: int = 1000
+    pool: int = 2000
     pool_file: str = ""
     vertex_z: float = 45.0
     vertex_t: float = 0.18
@@ -181,12 +183,14 @@ class Level1Config:
 
     Attributes:
         jet_seed: of the central tower of the 9 x 9 window (4 GeV in CMS).
-        jet_subtraction: subtract the three lowest of the four 3 x 9 strips beside the window (chunky donut).
-        jet_scale: factor on the jets' Et (choice).
+        jet_subtraction: of pile-up, by the ring or by the chunky donut (CMS's firmware emulator has both), or none.
+        jet_scale: factor on the jets' Et after that: jets of 100 GeV quarks and gluons come out right (choice).
+        jet_pt_min: of the jets kept: pile-up fluctuations make most below (choice; real ones begin at about 8 GeV).
         eg_seed, eg_hadronic: ECAL Et of the seed, and the largest HCAL / ECAL of the cluster.
         eg_eta_max, tau_eta_max, jet_eta_max: largest |eta| of the tower.
         tau_seed: Et of the seed.
-        tight, loose: largest isolation Et over object pt of the two isolation bits.
+        isolation_offset, tight, loose: Et around the object at most offset + tight (loose) * pt for the two isolation
+            bits (choice).
         sum_threshold, sum_slope: towers below threshold + slope * (pile-up Et expected of a tower of their size) do not
             enter ET and MET (choice; CMS has a table by eta and the number of towers).
         ht_pt_min, ht_eta_max: jets of HT and MHT (30 GeV, 2.5 in CMS).
@@ -194,16 +198,18 @@ class Level1Config:
     """
 
     jet_seed: float = 4.0
-    jet_subtraction: bool = True
-    jet_scale: float = 1.0
+    jet_subtraction: Literal["ring", "donut", "none"] = "ring"
+    jet_scale: float = 1.2
+    jet_pt_min: float = 8.0
     jet_eta_max: float = 5.1
     eg_seed: float = 2.0
-    eg_hadronic: float = 0.25
+    eg_hadronic: float = 0.15
     eg_eta_max: float = 2.6
     tau_seed: float = 2.5
     tau_eta_max: float = 2.2
-    tight: float = 0.15
-    loose: float = 0.3
+    isolation_offset: float = 4.0
+    tight: float = 0.1
+    loose: float = 0.2
     sum_threshold: float = 1.0
     sum_slope: float = 2.5
     ht_pt_min: float = 30.0

@@ -3,8 +3,9 @@
 All windows are in towers, eta x phi, on the grid of `towers`; phi wraps around, beyond the last ring there is nothing.
 A tower seeds an object if no tower of its window has more Et; of equal ones the first in (eta, phi) does.
 
-- Jets: 9 x 9 sum about a seed, minus the three lowest of the four 3 x 9 strips beside it (chunky donut), which have the
-  window's area.
+- Jets: 9 x 9 sum about a seed, minus what pile-up is expected to add: the rest of the same rings, scaled to the window
+  (ring), or the three lowest of the four 3 x 9 strips beside it (chunky donut), which have the window's area but, where
+  the widths of the rings change, not its towers.
 - e/gammas: ECAL sum of 2 x 3: the seed's ring and the neighbouring one with more ECAL Et. Position: Et-weighted.
   Isolation: Et in 5 x 9 less the cluster and the pile-up expected of the rest.
 - Taus: Et of 3 x 3 less the expected pile-up; isolation as above.
@@ -42,6 +43,7 @@ CENTRAL_ET = 3.0  # |eta| of ET
 REGION_TOWERS = 16
 BARREL_REGIONS = slice(2, 12)  # rings of regions whose towers are all 0.087 wide
 TIGHT, LOOSE = 1, 2  # isolation bits
+TOWER_COLUMNS = np.where(FORWARD, FORWARD_COLUMNS, 1)[:, None]  # columns of a ring's towers
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ class Grid:
         return self._flat[first[:, :, None] * COLUMNS + column[:, None, :]]
 
     def seeds(self, threshold: float, half_rings: int, half_columns: int, eta_max: float) -> Seeds:
-        """Towers of at least `threshold` that no other of their window beats."""
+        """Towers of at least `threshold` (all of a tower, in HF too) that no other of their window beats."""
         allowed = (np.abs(RING_ETA) < eta_max)[:, None]
-        seeds = Seeds(*np.nonzero((self.et >= max(threshold, 1e-9)) & allowed))
+        seeds = Seeds(*np.nonzero((self.et * TOWER_COLUMNS >= max(threshold, 1e-9)) & allowed))
         window = self.around(seeds, symmetric(half_rings), symmetric(half_columns))
         size = (2 * half_rings + 1) * (2 * half_columns + 1)
         window, middle = window.reshape(len(seeds.event), size), size // 2
@@ -119,18 +121,27 @@ def rank(event: Int[np.ndarray, " O"]) -> Int[np.ndarray, " O"]:
 
 
 def find_jets(towers: Towers, cfg: Level1Config) -> Objects:
-    """All jets with positive Et."""
+    """All jets, ordered."""
     grid = Grid(towers.et)
     seeds = grid.seeds(cfg.jet_seed, 4, 4, cfg.jet_eta_max)
     et = grid.around(seeds, symmetric(4), symmetric(4)).sum(axis=(1, 2))
-    if cfg.jet_subtraction:
-        beside = ((range(-7, -4), symmetric(4)), (range(5, 8), symmetric(4)))
-        strips = [grid.around(seeds, *pair).sum(axis=(1, 2)) for pair in beside]
-        strips += [grid.around(seeds, *pair[::-1]).sum(axis=(1, 2)) for pair in beside]
-        et = et - np.sort(np.stack(strips, axis=1), axis=1)[:, :3].sum(axis=1)
+    et = et - _beside(grid, seeds, et, cfg)
     eta, phi = RING_ETA[seeds.ring], COLUMN_PHI[seeds.column]
     jets = Objects(seeds.event, cfg.jet_scale * et, eta, phi, np.zeros(len(et), np.int64))
-    return leading(jets[jets.pt > 0], len(et))
+    return leading(jets[jets.pt > cfg.jet_pt_min], len(et))
+
+
+def _beside(grid: Grid, seeds: Seeds, et: Float[np.ndarray, " S"], cfg: Level1Config) -> Float[np.ndarray, " S"]:
+    """Et that pile-up is expected to have put into the jets' windows."""
+    if cfg.jet_subtraction == "none":
+        return np.zeros_like(et)
+    if cfg.jet_subtraction == "ring":
+        around = grid.around(seeds, symmetric(4), range(COLUMNS)).sum(axis=(1, 2))
+        return (around - et) * 9 / (COLUMNS - 9)
+    beside = ((range(-7, -4), symmetric(4)), (range(5, 8), symmetric(4)))
+    strips = [grid.around(seeds, *pair).sum(axis=(1, 2)) for pair in beside]
+    strips += [grid.around(seeds, *pair[::-1]).sum(axis=(1, 2)) for pair in beside]
+    return np.sort(np.stack(strips, axis=1), axis=1)[:, :3].sum(axis=1)
 
 
 def find_egs(towers: Towers, pileup: Float[np.ndarray, " E"], cfg: Level1Config) -> Objects:
@@ -171,8 +182,8 @@ def _isolation(
 ) -> Int[np.ndarray, " S"]:
     """Bits of 5 x 9 towers about the seed, of which the cluster has `towers`."""
     around = grid.around(seeds, symmetric(2), symmetric(4)).sum(axis=(1, 2)) - cluster
-    relative = (around - (45 - towers) * pileup[seeds.event]) / np.maximum(pt, 1e-9)
-    return TIGHT * (relative < cfg.tight) + LOOSE * (relative < cfg.loose)
+    excess = around - (45 - towers) * pileup[seeds.event] - cfg.isolation_offset
+    return TIGHT * (excess < cfg.tight * pt) + LOOSE * (excess < cfg.loose * pt)
 
 
 def _centroid(
@@ -202,10 +213,9 @@ class Sums:
 def sums_of(towers: Towers, jets: Objects, pileup: Float[np.ndarray, " E"], cfg: Level1Config) -> Sums:
     """Energy sums; `jets` are all of them, not only those that are kept."""
     # HF's columns hold a part of their tower each; a threshold is for towers.
-    columns = np.where(FORWARD, FORWARD_COLUMNS, 1)[:, None]
-    area = (RING_WIDTH / BARREL_WIDTH)[:, None] * columns
+    area = (RING_WIDTH / BARREL_WIDTH)[:, None] * TOWER_COLUMNS
     threshold = cfg.sum_threshold + cfg.sum_slope * area * pileup[:, None, None]
-    et = np.where(towers.et * columns >= threshold, towers.et, 0)
+    et = np.where(towers.et * TOWER_COLUMNS >= threshold, towers.et, 0)
     x, y = -(et * np.cos(COLUMN_PHI)).sum(axis=(1, 2)), -(et * np.sin(COLUMN_PHI)).sum(axis=(1, 2))
     counted = jets[(jets.pt >= cfg.ht_pt_min) & (np.abs(jets.eta) < cfg.ht_eta_max)]
     ht, jet_x, jet_y = (
