@@ -1,0 +1,1 @@
+"""The studies behind docs/physics-validation.md; `benchmarks/physics.py` runs them."""
