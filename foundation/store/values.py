@@ -126,7 +126,8 @@ class Checker:
         if low <= -MOST or high >= MOST:
             raise ConfigError(
                 f"policy nonfinite: clip puts values at the edges of a feature's range, and {limits.where} has no "
-                "range with two edges; give it one, `range: [lowest, highest]`, or choose the policy quarantine"
+                "range with two edges; give the feature one, `range: [lowest, highest]`, guard the expression with "
+                "where(isfinite(x), x, 0), or choose the policy quarantine"
             )
         return np.where(np.isnan(values), np.clip(np.float32(0), low, high), np.clip(values, low, high))
 

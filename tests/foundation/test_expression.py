@@ -234,13 +234,13 @@ def test_any_text_is_a_value_or_a_schema_error_and_quickly(pieces, nested):
         opening * (depth % 20) + body + closing * (depth % 20),
         opening * depth + body + closing * depth,
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             value = Expression(text).evaluate({"x": from_column(ak.Array(ROWS)), "log": np.ones(4)})
             assert np.asarray(getattr(value, "values", value)).dtype.kind in "biufO"  # O: a whole number above 2**63
         except SchemaError:
             pass
-        assert time.perf_counter() - started < 0.5
+        assert time.process_time() - started < 0.5
 
 
 def test_evaluation_reaches_no_attribute_of_an_array():
