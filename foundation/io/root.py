@@ -35,7 +35,7 @@ class RootReader:
     """See `foundation.io.Reader`. uproot raises whatever its parser ran into; here every failure is one DataError.
 
     Baskets are decompressed once: those that go beyond a chunk are kept for the next. Where that would keep more than
-    KEEP_BYTES, chunks are read by themselves, one column after the other.
+    KEEP_BYTES, blocks of about that size are read, one column after the other.
     """
 
     def __init__(self, path: str, tree: str = "", layout: Mapping[str, Layout] | None = None):
@@ -93,10 +93,11 @@ class RootReader:
         stop = self.num_rows if stop is None else min(stop, self.num_rows)
         wanted = [self.found[c] for c in columns]
         longest = max((int(np.diff(column.edges).max(initial=0)) for column in wanted), default=0)
-        if longest * self.bytes_per_row(columns) <= KEEP_BYTES:
+        most = int(KEEP_BYTES / max(self.bytes_per_row(columns), 1.0))
+        if longest <= most:
             chunks = self._together(wanted, rows, start, stop)
         else:
-            chunks = (self._apart(wanted, first, last) for first, last in spans(start, stop, rows))
+            chunks = self._blocks(wanted, rows, max(most // rows, 1) * rows, start, stop)
         for arrays in chunks:
             yield ak.zip({c.name: lists(array) for c, array in arrays.items()}, depth_limit=1)
 
@@ -109,6 +110,14 @@ class RootReader:
                 self._apart(columns, first, last)  # names the damaged one
                 raise DataError(f"{self._where(columns[0], first, last)} cannot be read ({reason(error)})") from error
             yield self._checked(arrays, first, last)
+
+    def _blocks(self, columns: list[RootColumn], rows: int, block: int, start: int, stop: int) -> Iterator[Arrays]:
+        """Reads blocks of several chunks, so that a large basket is not decompressed for every chunk."""
+        for first, last in spans(start, stop, block):
+            arrays = self._apart(columns, first, last)
+            for a, b in spans(0, last - first, rows):
+                yield {column: array[a:b] for column, array in arrays.items()}
+            del arrays
 
     def _apart(self, columns: list[RootColumn], first: int, last: int) -> Arrays:
         """One column after the other, so that only one column's baskets are in memory."""
