@@ -40,14 +40,22 @@ def bits(values: Shaped[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
         return values.astype(np.uint64)
     if values.dtype.kind in "bi":
         return values.astype(np.int64).view(np.uint64)
-    wide = np.ascontiguousarray(values, dtype=np.float64)
-    integral = np.floor(wide) == wide
-    integral &= np.abs(wide) < EXACT_INTEGERS
-    words = np.where(integral, wide, 0).astype(np.int64).view(np.uint64)
-    if np.isnan(wide.min(initial=0)):  # all NaN are one number
-        wide = np.where(np.isnan(wide), np.nan, wide)
-    np.copyto(words, wide.view(np.uint64), where=~integral)
-    return words
+    if values.dtype != np.float32:  # whose exactness is told faster in float32
+        values = values.astype(np.float64, copy=False)
+    integral = np.floor(values) == values
+    if not integral.any():
+        return _double_bits(values)
+    integral &= np.abs(values) < EXACT_INTEGERS
+    if integral.all():
+        return values.astype(np.int64).view(np.uint64)
+    return np.where(integral, np.where(integral, values, 0).astype(np.int64).view(np.uint64), _double_bits(values))
+
+
+def _double_bits(values: Float[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
+    """Those of the numbers as doubles; of all NaN the same."""
+    wide = np.ascontiguousarray(values, dtype=np.float64).reshape(values.shape)
+    unknown = np.isnan(wide)
+    return (np.where(unknown, np.nan, wide) if unknown.any() else wide).view(np.uint64)
 
 
 def hash_rows(values: Shaped[np.ndarray, " T"], counts: Int[np.ndarray, " R"], salt: str) -> UInt64[np.ndarray, " R"]:
