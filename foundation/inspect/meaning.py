@@ -27,7 +27,7 @@ LEAVES = {
 }
 COORDINATE_OF = {leaf: coordinate for coordinate, leaves in LEAVES.items() for leaf in leaves}
 UNITS = {"pt": "GeV", "energy": "GeV", "mass": "GeV", "px": "GeV", "py": "GeV", "pz": "GeV", "phi": "rad"}
-ENERGY_WORDS = {"pt", "et", "energy", "mass", "msoftdrop", "sdmass", "sumet", "ht", "p", "px", "py", "pz", "rawpt"}
+ENERGY_WORDS = {"met", "pt", "et", "energy", "mass", "msoftdrop", "sdmass", "sumet", "ht", "p", "px", "py", "pz", "rawpt"}
 LENGTH_WORDS = {"dxy", "dz", "d0", "z0", "x", "y", "z", "ip", "vx", "vy", "vz", "dlen", "d0val", "dzval"}
 LENGTH_WORDS |= {"dxyerr", "dzerr", "d0err", "z0err"}
 CALORIMETERS = re.compile(r"(?i)(e[be]$|h[bef]$|.*(rechit|hit|cell|cluster|ecal|hcal|tower))")
@@ -75,7 +75,7 @@ def by_name(name: str, prefix: str, numbers: Numbers) -> Meaning:
         return _scaled(coordinate, numbers)
     if last in ("charge", "q"):
         return Meaning("charge")
-    parts = words(name[len(prefix) :] if prefix else name)
+    parts = words(name.removeprefix(prefix))
     if not parts or FLAGS.search(name) or numbers.flag or len(name) == 1:
         return Meaning()
     if parts[-1] in ENERGY_WORDS or last in ENERGY_WORDS:

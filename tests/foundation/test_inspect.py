@@ -115,6 +115,7 @@ def test_json_of_a_file(tmp_path, capsys):
     assert by_name["cells"]["components"][1]["expression"] == "cells[..., 1]"
 
 
+@pytest.mark.slow
 def test_wide_files_are_shown_by_collection(shared_data):
     shown = text(inspect(shared_data / "files" / "nano_tt_v15.root"))
     assert len(shown.splitlines()) < 100
@@ -146,6 +147,7 @@ def test_names_of_components_come_from_the_file(shared_data):
     assert "2017:pp:unspecified" in shown
 
 
+@pytest.mark.slow
 def test_a_file_of_several_trees(shared_data):
     shown = text(inspect(shared_data / "files" / "nano_dy.root"))
     assert "'Events'" in shown
