@@ -5,7 +5,9 @@ Axes: E events, P partons of a group, H hadrons of all events.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 
 import awkward as ak
 import numpy as np
@@ -115,7 +117,7 @@ def _group(
 
 
 def _one_of(code: ak.Array, wanted: tuple[int, ...]) -> ak.Array:
-    return np.logical_or.reduce([code == each for each in wanted])
+    return reduce(operator.or_, [code == each for each in wanted])
 
 
 def heavy_hadrons(records: ak.Array) -> HeavyHadrons:

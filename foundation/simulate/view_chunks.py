@@ -62,7 +62,7 @@ def generate_views(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
         kept = reduce(np.intersect1d, [look.event for look in looks])
         lost += len(jets.event) - len(kept)
         if len(kept):
-            jets = jets[np.isin(jets.event, kept)]
+            jets = jets[np.flatnonzero(np.isin(jets.event, kept))]
             quota.take(jets.pt)
             event, rows = _interleaved(looks, kept)
             truth = _hard_truth(events, jets, process)
