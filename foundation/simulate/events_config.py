@@ -28,6 +28,7 @@ class PileupConfig:
             pool. 5 ms and 15 kB each.
         pool_file: where to keep the pool (.npz), for all processes and later runs; empty: each process makes its own.
             A file made with other settings is refused. The events are the same either way.
+        settings: of Pythia for a pile-up collision: all inelastic ones, as CMS simulates it.
         vertex_z: spread of the vertices along the beam. 45 mm is the HL-LHC's (CMS-TDR-020, section 1).
         vertex_t: spread in time. 0.18 ns, same source.
     """
@@ -35,6 +36,7 @@ class PileupConfig:
     mean: float = 50.0
     pool: int = 2000
     pool_file: str = ""
+    settings: tuple[str, ...] = ("SoftQCD:inelastic = on",)
     vertex_z: float = 45.0
     vertex_t: float = 0.18
 

@@ -27,7 +27,7 @@ from scipy.special import erf
 
 from foundation.simulate.events_config import CalorimeterConfig, PuppiConfig
 from foundation.simulate.level1 import rank
-from foundation.simulate.pileup import Crossing
+from foundation.simulate.pileup import HADRON, Crossing
 from foundation.simulate.towers import (
     BARREL_WIDTH,
     COLUMN_PHI,
@@ -140,7 +140,7 @@ def _cells(tracks: Tracks, cfg: CalorimeterConfig) -> Int[np.ndarray, " T"]:
     count = len(tracks.pt)
     zero = np.zeros(count)
     particles = Crossing(
-        tracks.event, tracks.vertex, zero, tracks.pdgid, tracks.charge, tracks.pt, tracks.eta, tracks.phi,
+        tracks.event, tracks.vertex, np.full(count, HADRON), tracks.pdgid, tracks.charge, tracks.pt, tracks.eta, tracks.phi,
         tracks.pt * np.cosh(tracks.eta), zero, tracks.z0,
     )  # fmt: skip
     eta, phi, arrives = reach(particles, cfg)
@@ -161,7 +161,8 @@ def _alpha(
     outside the target rings."""
     spectrum = np.fft.rfft(sources, axis=2).transpose(2, 1, 0)
     kernel = _kernel(radius, itself)[:, targets]
-    total = np.fft.irfft((kernel @ spectrum).transpose(2, 1, 0), n=COLUMNS, axis=2)
+    spectrum = kernel @ np.ascontiguousarray(spectrum.real) + 1j * (kernel @ np.ascontiguousarray(spectrum.imag))
+    total = np.fft.irfft(spectrum.transpose(2, 1, 0), n=COLUMNS, axis=2)
     alpha = np.full(sources.shape, -np.inf)
     # What rounding leaves of nothing is not a neighbour: the least true sum is a 0.1 GeV source at the edge.
     real = total > 1e-9 * np.maximum(total.max(axis=(1, 2), keepdims=True), 1)

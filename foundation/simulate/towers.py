@@ -177,15 +177,16 @@ def _read_out(
     events, wide = len(ecal), COLUMNS // FORWARD_COLUMNS
     if effects.changes:
         where = _places(events)
-        ecal, hcal = ecal * effects.gain("ecal", *where), hcal * effects.gain("hcal", *where)
+        ecal = ecal * effects.gain("ecal", *where).reshape(ecal.shape)
+        hcal = hcal * effects.gain("hcal", *where).reshape(hcal.shape)
     ecal[:, central] += cfg.ecal_noise * rng.standard_normal((events, 2 * CENTRAL, COLUMNS))
     hcal[:, central] += cfg.hcal_noise * rng.standard_normal((events, 2 * CENTRAL, COLUMNS))
     noise = cfg.forward_noise * rng.standard_normal((events, RINGS - 2 * CENTRAL, wide)) / FORWARD_COLUMNS
     hcal[:, FORWARD] += np.repeat(noise, FORWARD_COLUMNS, axis=2)
     if effects.changes:
-        channel = np.broadcast_to(np.arange(RINGS)[:, None], ecal.shape), np.broadcast_to(_CHANNEL, ecal.shape)
-        ecal[effects.dead("ecal", *where, channel)] = 0
-        hcal[effects.dead("hcal", *where, channel)] = 0
+        channel = _flat(np.arange(RINGS)[:, None], ecal.shape), _flat(_CHANNEL, ecal.shape)
+        ecal[effects.dead("ecal", *where, channel).reshape(ecal.shape)] = 0
+        hcal[effects.dead("hcal", *where, channel).reshape(hcal.shape)] = 0
     threshold = np.where(FORWARD, cfg.forward_threshold / FORWARD_COLUMNS, cfg.hcal_threshold)[:, None]
     ecal = np.where(ecal >= max(cfg.ecal_threshold, 1e-9), ecal, 0)
     hcal = np.where(hcal >= np.maximum(threshold, 1e-9), hcal, 0)
@@ -193,11 +194,14 @@ def _read_out(
 
 
 def _places(events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(event, eta, phi) of all towers, each [E, R, C]; the columns of a tower of HF are at one place."""
+    """(event, eta, phi) of all towers, flat; the columns of a tower of HF are at one place."""
     shape = (events, RINGS, COLUMNS)
     phi = (_CHANNEL + np.where(FORWARD, FORWARD_COLUMNS, 1)[:, None] / 2) * (2 * np.pi / COLUMNS)
-    event = np.broadcast_to(np.arange(events)[:, None, None], shape)
-    return event, np.broadcast_to(RING_ETA[:, None], shape), np.broadcast_to(phi, shape)
+    return _flat(np.arange(events)[:, None, None], shape), _flat(RING_ETA[:, None], shape), _flat(phi, shape)
+
+
+def _flat(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(values, shape).ravel()
 
 
 def regions_of(towers: Towers) -> Float[np.ndarray, "E 14 18"]:

@@ -38,7 +38,6 @@ from foundation.simulate.tracker import associated, primary_vertex, tracks_of
 BLOCK_EVENTS = 20  # passed through the detector at once; part of what defines a sample
 EVENT_STREAM = 1 << 17  # of the seeds: no chunk of jets shares one with a chunk of events
 CHUNK_BITS, EVENT_BITS = 24, 24  # event_id is process index, chunk, event
-MINIMUM_BIAS = ("SoftQCD:inelastic = on",)
 MOST_TRIES = 10
 
 
@@ -139,7 +138,7 @@ def _nothing() -> Particles:
 def minimum_bias_pool(cfg: SimulateConfig) -> Pool:
     """The pool of these settings, from its file or generated (once per process)."""
     pileup = cfg.events.pileup
-    settings = (*world_settings(cfg, _pool_seed(cfg.seed)), *MINIMUM_BIAS, *cfg.pythia)
+    settings = (*world_settings(cfg, _pool_seed(cfg.seed)), *pileup.settings, *cfg.pythia)
     return _pool(settings, pileup.pool, pileup.pool_file)
 
 
