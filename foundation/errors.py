@@ -37,7 +37,8 @@ class ToolError(DetfmError):
 def close_names(name: str, known: Iterable[str], most: int = 4) -> str:
     """A hint for a misspelt `name`: the close ones among `known`, else all of them if they are few."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=most, cutoff=0.5)
+    close = [each for each in names if each.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name, names, n=most, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
