@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,8 +126,14 @@ def check_kinds(probes: Sequence[Probe], locate: Callable[[str], str], schema: D
     for each in probes:
         for column, name in each.types.items() if each.rows else ():
             first.setdefault(column, {}).setdefault(name, each)
-    for column, of_type in first.items():
-        kinds = {name: _kind(each, column, locate, schema) for name, each in of_type.items() if len(of_type) > 1}
+    several = {column: of_type for column, of_type in first.items() if len(of_type) > 1}
+    wanted: dict[str, list[str]] = {}
+    for column, of_type in several.items():
+        for each in of_type.values():
+            wanted.setdefault(each.path, []).append(column)
+    found = {path: _kinds(locate(path), columns, schema) for path, columns in wanted.items()}
+    for column, of_type in several.items():
+        kinds = {name: found[each.path][column] for name, each in of_type.items()}
         if len(set(kinds.values())) > 1:
             listed = ", ".join(f"{kind} in {of_type[name].path} ({name})" for name, kind in kinds.items())
             raise DataError(
@@ -135,13 +142,14 @@ def check_kinds(probes: Sequence[Probe], locate: Callable[[str], str], schema: D
             )
 
 
-def _kind(of: Probe, column: str, locate: Callable[[str], str], schema: DetectorSchema) -> str:
-    """`one number per row`, `a list of texts per row`, ... : what expressions tell apart."""
-    reader = open_reader(locate(of.path), schema.tree, schema.layout)
-    try:
-        array = next(iter(reader.chunks([column], 1, 0, 1)))[column]
-    finally:
-        reader.close()
+def _kinds(path: str, columns: list[str], schema: DetectorSchema) -> dict[str, str]:
+    """Column -> `one number per row`, `a list of texts per row`, ... : what expressions tell apart."""
+    with closing(open_reader(path, schema.tree, schema.layout)) as reader:
+        row = next(iter(reader.chunks(columns, 1, 0, 1)))
+        return {column: _in_words(row[column]) for column in columns}
+
+
+def _in_words(array: ak.Array) -> str:
     text = "string" in str(ak.type(array))
     if array.ndim == 1:
         return "one text per row" if text else "one number per row"
