@@ -48,8 +48,12 @@ class Dask:
         from distributed import KilledWorker, as_completed
 
         waiting = iter(tasks)
-        submit = lambda task: self.client.submit(function, *task, pure=False)  # noqa: E731
-        done = as_completed([submit(task) for task in itertools.islice(waiting, IN_FLIGHT)])
+
+        def submit(task: tuple) -> Any:
+            return self.client.submit(function, *task, pure=False)
+
+        first = [submit(task) for task in itertools.islice(waiting, IN_FLIGHT)]
+        done = as_completed(first, loop=self.client.loop)
         for future in done:
             try:
                 result = future.result()
@@ -84,6 +88,7 @@ def slurm_cluster(cfg: ClusterConfig) -> Any:
         interface=cfg.interface or None,
         job_extra_directives=cfg.directives,
         job_script_prologue=cfg.prologue,
+        scheduler_options={"dashboard_address": ":0"},  # a port that is free; others may be at work on this node
     )
     made.scale(jobs=cfg.jobs)
     return made
