@@ -140,7 +140,7 @@ def is_relative(modality: Modality) -> bool:
 def charges(modality: Modality, values: Float[np.ndarray, "N F"]) -> np.ndarray | None:
     """The charge of every token, if there is a feature of that name."""
     name = next((f for f in modality.features if f.lower() in ("charge", "q")), None)
-    return None if name is None else values[:, modality.index(name)]
+    return None if name is None else values[:, modality.index(name)].astype(np.float64)
 
 
 def species(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str, np.ndarray]:

@@ -27,7 +27,22 @@ LEAVES = {
 }
 COORDINATE_OF = {leaf: coordinate for coordinate, leaves in LEAVES.items() for leaf in leaves}
 UNITS = {"pt": "GeV", "energy": "GeV", "mass": "GeV", "px": "GeV", "py": "GeV", "pz": "GeV", "phi": "rad"}
-ENERGY_WORDS = {"met", "pt", "et", "energy", "mass", "msoftdrop", "sdmass", "sumet", "ht", "p", "px", "py", "pz", "rawpt"}
+ENERGY_WORDS = {
+    "met",
+    "pt",
+    "et",
+    "energy",
+    "mass",
+    "msoftdrop",
+    "sdmass",
+    "sumet",
+    "ht",
+    "p",
+    "px",
+    "py",
+    "pz",
+    "rawpt",
+}
 LENGTH_WORDS = {"dxy", "dz", "d0", "z0", "x", "y", "z", "ip", "vx", "vy", "vz", "dlen", "d0val", "dzval"}
 LENGTH_WORDS |= {"dxyerr", "dzerr", "d0err", "z0err"}
 CALORIMETERS = re.compile(r"(?i)(e[be]$|h[bef]$|.*(rechit|hit|cell|cluster|ecal|hcal|tower))")

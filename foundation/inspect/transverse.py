@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +21,10 @@ TRACKER_METRES = 1.1
 CALORIMETER = 0.75  # depth of the ring in which energies are drawn
 BINS = 72
 MANY = 24  # tokens
+ARROW = 1.95  # length of the arrow of missing momentum
+RINGS = [COLOURS[i] for i in (0, 9, 6, 7, 5, 8, 4)]  # of calorimeters, from the inside
+OTHERS = [COLOURS[i] for i in (5, 8, 0, 7, 6, 9, 4)]  # of objects drawn as lines
+WIDTHS = [5.0, 3.0, 1.5, *[1.0] * 18]  # so that what lies on top of each other is all seen
 TRACKS = re.compile(r"(?i)(^tr$|track|cpf|charged)")
 MUONS = re.compile(r"(?i)(^mu$|muon)")
 CALORIMETERS = re.compile(r"(?i)(^e[be]$|^h[bef]$|calo|tower|region|cluster|rechit|hcal|ecal)")
@@ -26,54 +32,53 @@ CALORIMETERS = re.compile(r"(?i)(^e[be]$|^h[bef]$|calo|tower|region|cluster|rech
 
 def has_transverse(event: Event) -> bool:
     """Whether more than one modality says where around the beam it was."""
-    return sum(kind_of(event, name) in ("map", "arrow") for name in event.tokens) > 1
+    return sum(kind_of(event, n) in ("map", "arrow") for n, values in event.tokens.items() if len(values)) > 1
 
 
 def transverse(ax: Axes, event: Event, arrows: dict[str, tuple[float, float]]) -> None:
     """Tracks bent in the field, calorimeter energies as bars outside, jets as cones, missing pt as an arrow."""
-    outer = TRACKER + CALORIMETER
     ax.set(xlim=(-2.75, 2.05), ylim=(-2.05, 2.05), xticks=[], yticks=[], aspect="equal")
     ax.add_patch(Circle((0, 0), TRACKER, fill=False, edgecolor="0.75", linewidth=1))
-    ax.add_patch(Circle((0, 0), outer, fill=False, edgecolor="0.9", linewidth=1))
-    entries: list[Line2D | Patch] = []
-    rings = [n for n in event.tokens if kind_of(event, n) == "map" and _in_ring(n, len(event.tokens[n]))]
-    entries += _rings(ax, event, rings)
-    colours = iter([COLOURS[i] for i in (5, 8, 0, 7, 6, 9, 4)] * 3)
-    widths = iter([5.0, 3.0, 1.5, *[1.0] * 20])  # so that what lies on top of each other is all seen
-    for name in event.tokens:
-        found = kinematics(event.schema.modalities[name], event.tokens[name])
-        if kind_of(event, name) != "map" or name in rings or not size_of(found) or not len(event.tokens[name]):
-            continue
-        charge = charges(event.schema.modalities[name], event.tokens[name])
-        pt, phi = np.abs(found[size_of(found)]), found["phi"]
-        if "jet" in name.lower():
-            _cones(ax, pt, phi)
-            entries.append(Patch(color=COLOURS[1], alpha=0.5, label=name))
-        elif MUONS.search(name):
-            colour = COLOURS[2]
-            for one, angle, q in zip(pt, phi, charge if charge is not None else np.zeros(len(pt))):
-                _track(ax, one, angle, q, colour, 1.8, 2.05)
-            entries.append(Line2D([], [], color=colour, linewidth=1.8, label=name))
-        elif TRACKS.search(name) and charge is not None:
-            for one, angle, q in zip(pt, phi, charge):
-                _track(ax, one, angle, q, COLOURS[8], 0.8, TRACKER)
-            entries.append(Line2D([], [], color=COLOURS[8], linewidth=0.8, label=name))
-        else:
-            colour, width = next(colours), next(widths)
-            most = max(pt.max(), 1e-9)
-            for one, angle in zip(pt, phi):
-                end = (0.15 + 0.85 * one / most) * TRACKER
-                ax.plot([0, end * np.cos(angle)], [0, end * np.sin(angle)], color=colour, linewidth=width)
-            entries.append(Line2D([], [], color=colour, linewidth=width, label=name))
+    ax.add_patch(Circle((0, 0), TRACKER + CALORIMETER, fill=False, edgecolor="0.9", linewidth=1))
+    maps = [n for n in event.tokens if kind_of(event, n) == "map" and len(event.tokens[n])]
+    rings = [name for name in maps if _in_ring(name, len(event.tokens[name]))]
+    entries: list[Line2D | Patch] = [*_rings(ax, event, rings)]
+    styles = zip(OTHERS * 3, WIDTHS)
+    for name in maps:
+        if name not in rings:
+            entries += _objects(ax, event, name, styles)
     for label, (size, angle) in arrows.items():
-        tip = (1.95 * np.cos(angle), 1.95 * np.sin(angle))
-        ax.add_patch(FancyArrowPatch((0, 0), tip, arrowstyle="-|>", mutation_scale=22, linewidth=2.2, color=COLOURS[3],
-                                     linestyle=(0, (5, 2)), zorder=5))  # fmt: skip
-        entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", linewidth=2.2, label=f"{label} {size:.0f} GeV"))
-    ax.legend(handles=entries, fontsize="xx-small", loc="upper left", frameon=False,
-              handlelength=1.2, borderaxespad=0.2)  # fmt: skip
-    bent = "; tracks bent by 3.8 T" if any(TRACKS.search(name) for name in event.tokens) else ""
+        tip = (ARROW * np.cos(angle), ARROW * np.sin(angle))
+        style: dict[str, Any] = {"linewidth": 2.2, "color": COLOURS[3], "linestyle": (0, (5, 2))}
+        ax.add_patch(FancyArrowPatch((0, 0), tip, arrowstyle="-|>", mutation_scale=22, zorder=5, **style))
+        entries.append(Line2D([], [], label=f"{label} {size:.0f} GeV", **style))
+    ax.legend(
+        handles=entries, fontsize="xx-small", loc="upper left", frameon=False, handlelength=1.2, borderaxespad=0.2
+    )
+    bent = f"; tracks bent by {FIELD} T" if any(TRACKS.search(name) for name in maps) else ""
     title(ax, "transverse view", f"lengths ~ energy{bent}")
+
+
+def _objects(ax: Axes, event: Event, name: str, styles: Iterator[tuple[str, float]]) -> list[Line2D | Patch]:
+    """One modality inside the tracker: cones, tracks, or straight lines. Returns its entry of the legend."""
+    modality, values = event.schema.modalities[name], event.tokens[name]
+    found, charge = kinematics(modality, values), charges(modality, values)
+    if not size_of(found):
+        return []
+    pt, phi = np.abs(found[size_of(found)]), found["phi"]
+    if "jet" in name.lower():
+        _cones(ax, pt, phi)
+        return [Patch(color=COLOURS[1], alpha=0.5, label=name)]
+    if MUONS.search(name) or (TRACKS.search(name) and charge is not None):
+        colour, width, reach = (COLOURS[2], 1.8, 2.05) if MUONS.search(name) else (COLOURS[8], 0.8, TRACKER)
+        for one, angle, sign in zip(pt, phi, np.zeros(len(pt)) if charge is None else charge):
+            _track(ax, float(one), float(angle), float(sign), colour, width, reach)
+        return [Line2D([], [], color=colour, linewidth=width, label=name)]
+    colour, width = next(styles)
+    ends = (0.15 + 0.85 * pt / max(pt.max(), 1e-9)) * TRACKER
+    for end, angle in zip(ends, phi):
+        ax.plot([0, end * np.cos(angle)], [0, end * np.sin(angle)], color=colour, linewidth=width)
+    return [Line2D([], [], color=colour, linewidth=width, label=name)]
 
 
 def _in_ring(name: str, tokens: int) -> bool:
@@ -94,14 +99,15 @@ def _rings(ax: Axes, event: Event, names: list[str]) -> list[Patch]:
         return []
     scale = CALORIMETER / max(np.sum(sums, axis=0).max(), 1e-9)
     start = np.full(BINS, TRACKER)
-    order = [COLOURS[i] for i in (0, 9, 6, 7, 5, 8, 4)]
     for number, heights in enumerate(sums):
         for k in np.flatnonzero(heights * scale > 1e-3):
             depth = heights[k] * scale
             angles = np.degrees(edges[k : k + 2])
-            ax.add_patch(Wedge((0, 0), start[k] + depth, *angles, width=depth, color=order[number % 7], linewidth=0))
+            ax.add_patch(
+                Wedge((0, 0), start[k] + depth, *angles, width=depth, color=RINGS[number % len(RINGS)], linewidth=0)
+            )
             start[k] += depth
-    return [Patch(color=order[i % 7], label=name) for i, name in enumerate(names)]
+    return [Patch(color=RINGS[i % len(RINGS)], label=name) for i, name in enumerate(names)]
 
 
 def _cones(ax: Axes, pt: np.ndarray, phi: np.ndarray) -> None:
