@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import io_server
 import numpy as np
 import pytest
 import uproot
@@ -171,3 +172,13 @@ def test_refusals(tmp_path, capsys):
 def test_broken_files_are_refused_by_name(shared_data, name):
     with pytest.raises(DataError, match=name):
         inspect(shared_data / "files" / name)
+
+
+def test_a_url(tmp_path):
+    pytest.importorskip("aiohttp", reason="needs detfm[remote]")
+    path = write(tmp_path / "a.root", columns(100))
+    with io_server.serve(tmp_path) as server:
+        url = server.url("a.root")
+        there, here = to_json(summarise(url)), to_json(summarise(str(path)))
+        assert line(text(inspect(url)), "track_pt")[1] == "float[]"
+    assert there | {"path": ""} == here | {"path": ""}
