@@ -159,7 +159,7 @@ class Index:
         return whole
 
     def read(self, stored: Stored, start: int, stop: int) -> ak.Array:
-        parts, numbers = [as_awkward(stored.read(0, 0))], [np.empty(0, np.int64)]
+        parts, numbers = [], [np.empty(0, np.int64)]
         for block in np.flatnonzero((self.highs >= start) & (self.lows < stop)):
             found = self._block(int(block))
             here = (found >= start) & (found < stop)
@@ -169,7 +169,7 @@ class Index:
                 parts.append(part[here])
                 numbers.append(found[here])
         number = np.concatenate(numbers) - start
-        array = ak.concatenate(parts)
+        array = ak.concatenate(parts or [as_awkward(stored.read(0, 0))])
         if (np.diff(number) < 0).any():
             array = array[np.argsort(number, kind="stable")]
         return ak.unflatten(array, np.bincount(number, minlength=stop - start))

@@ -125,7 +125,7 @@ def _open(path: str, bytes_of_url: Any) -> h5py.File:
     if bytes_of_url is None:
         check_there(path)
     try:
-        return h5py.File(bytes_of_url or path, "r")
+        return h5py.File(bytes_of_url or path, "r", locking="best-effort")  # some file systems have no locks
     except OSError as error:
         _close(bytes_of_url)
         if "truncated" in str(error):

@@ -98,6 +98,19 @@ def test_nested_branches_go_by_their_own_names(shared_data):
     reader.close()
 
 
+@pytest.mark.parametrize(
+    "name", ["deepjet/ntuple_ttbar.root", "files/uproot-HZZ-zstd.root", "l1jets/ggHHbbbb_PU200.root"]
+)
+def test_baskets_of_different_lengths_are_put_together(shared_data, name):
+    """Trees of experiments, whose branches have 1 to 13 baskets each, against uproot reading each branch whole."""
+    reader = open_reader(shared_data / name)
+    found = ak.concatenate(list(reader.chunks(reader.columns, 457)))
+    for column in reader.columns:
+        whole = reader.table[column].array()
+        assert ak.array_equal(found[column], whole, check_parameters=False, check_regular=False, equal_nan=True), column
+    reader.close()
+
+
 def test_records_of_an_rntuple_are_columns_of_their_fields(tmp_path):
     rows = ak.Array([{"x": float(i), "mu": [{"pt": 1.0 * j, "q": j} for j in range(i % 3)]} for i in range(10)])
     with uproot.recreate(tmp_path / "n.root") as file:
@@ -110,16 +123,24 @@ def test_records_of_an_rntuple_are_columns_of_their_fields(tmp_path):
     reader.close()
 
 
-def test_a_flat_tree_with_example_numbers(tmp_path):
-    """One row per token, in no order, the example's number beside it."""
+@pytest.mark.parametrize("kind", ["tree", "ntuple", "parquet"])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_flat_table_with_example_numbers(tmp_path, monkeypatch, kind, ordered):
+    """One row per token, the example's number beside it, over several blocks."""
+    monkeypatch.setattr("foundation.io.divide.BLOCK", 32)
     rng = np.random.default_rng(1)
-    number, pt = rng.integers(0, 7, 300), rng.normal(size=300)
-    io_formats.write(tmp_path, "tree", {"entry": number, "pt": pt}, 64)
-    reader = open_reader(tmp_path / "file.root", layout={"*": Layout("index", "entry")})
+    number = rng.integers(0, 30, 300)
+    number = np.sort(number) if ordered else number
+    number[number == 3] = 4
+    content = {"entry": number, "pt": rng.normal(size=300).astype(np.float32)}
+    path = io_formats.write(tmp_path, kind, content, 64)
+    reader = open_reader(path, layout={"*": Layout("index", "entry")})
     assert reader.num_rows == number.max() + 1
-    found = ak.concatenate(list(reader.chunks(["pt"], 3)))["pt"]
-    assert [list(tokens) for tokens in found] == [list(pt[number == i]) for i in range(reader.num_rows)]
-    assert reader.column_type("pt") == "double, 300 entries"
+    found = ak.concatenate(list(reader.chunks(["pt"], 4)))["pt"]
+    assert str(found.type) == f"{reader.num_rows} * var * float32"
+    assert [list(tokens) for tokens in found] == [list(content["pt"][number == i]) for i in range(reader.num_rows)]
+    assert reader.column_type("pt").endswith(", 300 entries")
+    assert 4 < reader.bytes_per_row(["pt"]) < 200
     reader.close()
 
 
