@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from foundation.plots import COLOURS, LINES, STYLE, save
 
 MARKERS = "os^vDP"
+MOST_ERROR = 0.7  # relative; bins with more say nothing in a ratio
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Picture:
             axes = self.fig.subplots(
                 rows, columns, sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 1][:rows]}
             )
+        self.fig.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr]
         self.axes: list[Axes] = list(axes[0])
         self.ratios: list[Axes] = list(axes[1]) if ratio else []
         self.axes[0].set_title("detfm", loc="left", fontweight="bold", fontsize=22, pad=8)
@@ -70,15 +72,20 @@ class Picture:
     def points(self, x: Any, y: Any, error: Any, label: str, i: int, column: int = 0, width: Any = None) -> None:
         """Markers with error bars."""
         colour = COLOURS[i]
+        x, y, error = (np.asarray(values, np.float64) for values in (x, y, error))
+        there = y != 0
+        x, y, error = x[there], y[there], error[there]
+        width = np.asarray(width)[there] if np.ndim(width) else width
         self.axes[column].errorbar(
             x, y, yerr=error, xerr=width, label=label, color=colour, fmt=MARKERS[i], markersize=7, linewidth=2
         )
+        self.seen(y + error, column)
         self.seen(y, column)
 
     def ratio(self, top: Hist, bottom: Hist, i: int, column: int = 0) -> None:
         """`top` over `bottom` as points, the error of `bottom` as a band about 1."""
         ax = self.ratios[column]
-        good = (bottom.height > 0) & (top.height > 0)
+        good = (bottom.error < bottom.height) & (top.error < MOST_ERROR * top.height)
         base = np.where(good, bottom.height, 1)
         half = np.diff(top.edges) / 2
         ax.errorbar(
@@ -112,7 +119,7 @@ class Picture:
             lower.set_ylim(*limits)
             lower.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
 
-    def legend(self, rows: int, column: int = 0, log: bool = False, low: float | None = None, **options: Any) -> None:
+    def legend(self, rows: float, column: int = 0, log: bool = False, low: float | None = None, **options: Any) -> None:
         """The legend, with so many lines of room above what was drawn."""
         ax = self.axes[column]
         share = 0.05 + (0.075 if self.ratios else 0.065) * rows
@@ -126,6 +133,11 @@ class Picture:
             ax.set_ylim(low, low + (high - low) / (1 - share))
         with matplotlib.rc_context(STYLE):
             ax.legend(**{"loc": "upper right", "fontsize": 17, **options})
+
+    def legend_only(self, place: str, column: int = 0) -> None:
+        """The legend, without changing the range of y."""
+        with matplotlib.rc_context(STYLE):
+            self.axes[column].legend(loc=place, fontsize=17)
 
     def text(self, lines: Sequence[str], x: float = 0.04, y: float = 0.95, column: int = 0, **options: Any) -> None:
         """Lines of text in the frame, in its coordinates."""

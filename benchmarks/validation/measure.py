@@ -53,3 +53,8 @@ def robust_width(values: Any) -> tuple[float, float]:
     low, high = np.quantile(values, [0.15865, 0.84135])
     width = float(high - low) / 2
     return width, 1.3 * width / np.sqrt(2 * len(values))
+
+
+def effective(weights: np.ndarray) -> float:
+    """Effective number of weighted examples."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
