@@ -20,7 +20,7 @@ from foundation.io.files import is_url
 from foundation.runs import PROVENANCE, Run, sha256
 from foundation.store.accounting import Accounting
 from foundation.store.counts import SplitCounts
-from foundation.store.index import shard_name
+from foundation.store.index import FORMAT, MANIFEST, VERSION, shard_name
 from foundation.store.job import Job, Unit
 from foundation.store.plan import Plan
 from foundation.store.policies import REASONS
@@ -75,7 +75,7 @@ class Finish:
         self._write_quarantine(folder / QUARANTINE_TABLE)
         self._write_run(folder, out, facts)
         listed = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in files}
-        write_durably(folder / "manifest.json", _json(self._manifest(listed)))
+        write_durably(folder / MANIFEST, _json(self._manifest(listed)))
 
     def _merge(self, folder: Path) -> None:
         result = json.loads((folder / RESULT).read_text())
@@ -164,8 +164,6 @@ class Finish:
             file.replace(folder / file.name)
 
     def _manifest(self, files: Mapping[str, Any]) -> dict[str, Any]:
-        from foundation.store.store import FORMAT, VERSION  # needs jax, which no other part of an ingest does
-
         splits = {name: {"shards": len(self.shards[name]), **counts.to_dict()} for name, counts in self.counts.items()}
         accounting = self.accounting.to_dict()
         return {

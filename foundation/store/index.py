@@ -14,6 +14,8 @@ from jaxtyping import Int, UInt8
 
 from foundation.errors import DataError
 
+FORMAT, VERSION, MANIFEST = "detfm-store", 2, "manifest.json"
+
 
 @dataclass(frozen=True)
 class SplitIndex:

@@ -30,6 +30,7 @@ from foundation.runs import check_room, sha256, write_json
 from foundation.schema import DetectorSchema
 from foundation.store.cluster import make_workers
 from foundation.store.finish import Finish
+from foundation.store.index import MANIFEST
 from foundation.store.job import Job, SourceFile, Unit
 from foundation.store.plan import FILE as PLAN
 from foundation.store.plan import Plan, Planner
@@ -207,7 +208,7 @@ class Ingest:
 
     def _take_place(self) -> None:
         store = self.folder / "store"
-        write_json(self.folder / DONE, {"manifest": sha256(store / "manifest.json")})
+        write_json(self.folder / DONE, {"manifest": sha256(store / MANIFEST)})
         check_room(self.out, "ingest", self.overwrite)
         if self.out.exists():
             self.out.rename(self.folder / "replaced")
@@ -254,9 +255,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _in_place(folder: Path, out: Path) -> bool:
     """Whether the store that `folder` was about is complete at `out`."""
-    if not (folder / DONE).is_file() or (folder / "store").exists() or not (out / "manifest.json").is_file():
+    if not (folder / DONE).is_file() or (folder / "store").exists() or not (out / MANIFEST).is_file():
         return False
-    return json.loads((folder / DONE).read_text())["manifest"] == sha256(out / "manifest.json")
+    return json.loads((folder / DONE).read_text())["manifest"] == sha256(out / MANIFEST)
 
 
 def _empty(folder: Path) -> None:

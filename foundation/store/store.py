@@ -21,10 +21,8 @@ from foundation.errors import DataError, close_names
 from foundation.runs import sha256
 from foundation.schema import DetectorSchema
 from foundation.store.arrays import SplitArrays, label_kind, token_mask
-from foundation.store.index import SplitIndex, shard_name
+from foundation.store.index import FORMAT, MANIFEST, VERSION, SplitIndex, shard_name
 from foundation.store.statistics import FeatureStatistics, normalisation
-
-FORMAT, VERSION, MANIFEST = "detfm-store", 2, "manifest.json"
 
 
 @dataclass(frozen=True)
