@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import awkward as ak
@@ -203,8 +204,8 @@ class Profile:
 
 
 def _fixed_type(text: str) -> bool:
-    """Whether a type, as the format calls it, has no list of variable length."""
-    return "[]" not in text and "vector<" not in text and ("list" not in text or "fixed" in text)
+    """Whether a type, as the format calls it, gives the length of its lists: `double[16][20]`, `std::array<float,3>`."""
+    return re.search(r"\[\d|std::array|fixed", text) is not None and "[]" not in text and "vector<" not in text
 
 
 def _constant(counts: np.ndarray) -> int:
@@ -218,6 +219,8 @@ def profile(reader: Reader, columns: Sequence[str], rows: int) -> dict[str, Prof
     A column that cannot be read gets `kind` damaged and the reason in `problem`; the others are read all the same.
     """
     found = {name: Profile(name, reader.column_type(name)) for name in columns}
+    if reader.num_rows == 0:  # nothing but the type tells
+        return {name: replace(p, depth=2 if re.search(r"\[|vector<", p.type) else 1) for name, p in found.items()}
     names = list(columns)
     for start in range(0, len(names), GROUP_COLUMNS):
         group = names[start : start + GROUP_COLUMNS]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import json
 
+import awkward as ak
 import io_server
 import numpy as np
 import pytest
 import uproot
 from detector import columns, schema, write
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from foundation.cli import main
 from foundation.errors import DataError, RunError
 from foundation.inspect import inspect
+from foundation.inspect.arrays import peel
 from foundation.inspect.file import summarise, to_json
+from foundation.inspect.profile import Profile
 from foundation.runs import Run
 
 
@@ -182,3 +187,28 @@ def test_a_url(tmp_path):
         there, here = to_json(summarise(url)), to_json(summarise(str(path)))
         assert line(text(inspect(url)), "track_pt")[1] == "float[]"
     assert there | {"path": ""} == here | {"path": ""}
+
+
+@given(st.lists(st.lists(st.lists(st.integers(-5, 5), min_size=3, max_size=3), max_size=4), min_size=1, max_size=6))
+def test_peeling_keeps_every_number_and_length(rows):
+    array = ak.values_astype(ak.Array([*rows, [[1, 2, 3]]]), np.int32)[: len(rows)]
+    peeled = peel(array)
+    assert peeled.counts[0].tolist() == [len(row) for row in rows]
+    assert peeled.counts[1].tolist() == [3] * sum(map(len, rows))
+    assert peeled.values.tolist() == [n for row in rows for token in row for n in token]
+    found = Profile("a", "int32[]")
+    found.add(array)
+    for k, part in enumerate(found.parts):  # components are described each by itself
+        assert part.sample.tolist() == [token[k] for row in rows for token in row]
+
+
+def test_missing_values_strings_and_records_are_told_apart():
+    assert peel(ak.Array([1.5, None, 2.5])).missing == 1
+    assert peel(ak.Array([["a", "bc"], []])).values.tolist() == ["a", "bc"]
+    assert peel(ak.Array([[{"x": 1}], []])).kind == "other"
+    assert peel(ak.Array([[True], None, [False, True]])).counts[0].tolist() == [1, 0, 2]
+
+
+def test_an_empty_file_is_described_by_its_types(shared_data):
+    profiles = summarise(str(shared_data / "files" / "nano_dy_empty.root")).profiles
+    assert (profiles["Jet_pt"].depth, profiles["MET_pt"].depth) == (2, 1)
