@@ -28,6 +28,7 @@ from foundation.io.files import expand, is_url
 from foundation.progress import console, progress
 from foundation.runs import check_room, sha256, write_json
 from foundation.schema import DetectorSchema
+from foundation.store import spare
 from foundation.store.cluster import make_workers
 from foundation.store.finish import Finish
 from foundation.store.index import MANIFEST
@@ -95,7 +96,10 @@ def ingest(
     job = Job(schema, cfg, {}, columns_of(schema, cfg)[0], folder.absolute(), Path.cwd())
     processes = processes or _worthwhile(paths)
     with _locked(folder), closing(make_workers(scheduler, processes, cfg.cluster)) as workers:
-        Ingest(job, out, workers, overwrite, skip_bad_files).run(paths)
+        try:
+            Ingest(job, out, workers, overwrite, skip_bad_files).run(paths)
+        finally:
+            spare.clear()
     return out
 
 

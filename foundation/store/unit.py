@@ -28,6 +28,7 @@ from foundation.store.counts import SplitCounts
 from foundation.store.examples import Examples, examples
 from foundation.store.job import Job, Segment, SourceFile, Unit
 from foundation.store.policies import REASONS, Findings, Policies, Problem
+from foundation.store.spare import leave_reader, take_reader
 from foundation.store.statistics import Moments
 from foundation.store.writer import Shard, Sorter, write_durably
 
@@ -111,6 +112,7 @@ class UnitWriter:
             for start, chunk in read_chunks(self.job, file, segment):
                 self._add(chunk, start, len(chunk), file.path, segment.file)
         self._flush()
+        self.sorter.close()
         quarantined = np.concatenate([np.zeros((0, 3), np.int64), *self.quarantined])
         quarantined = quarantined[np.lexsort((quarantined[:, 1], quarantined[:, 0]))]
         np.save(self.folder / QUARANTINE, quarantined, allow_pickle=False)
@@ -211,14 +213,17 @@ def _columns(chunk: Any, entries: Int[np.ndarray, " R"], path: str) -> dict[str,
 def read_chunks(job: Job, file: SourceFile, segment: Segment) -> Iterator[tuple[int, Any]]:
     """First entry and records of each chunk. Raises DamagedFile, whatever of the file cannot be read."""
     start, columns = segment.start, [column for column in job.columns if column not in file.absent]
+    key = (job.locate(file.path), file.bytes, file.modified, str(job.schema.layout), job.schema.tree)
     try:
-        reader = open_reader(job.locate(file.path), job.schema.tree, job.schema.layout)
+        reader = take_reader(key) or open_reader(job.locate(file.path), job.schema.tree, job.schema.layout)
         try:
             for chunk in reader.chunks(columns, file.chunk_rows, segment.start, segment.stop):
                 yield start, chunk
                 start += len(chunk)
-        finally:
+        except BaseException:
             reader.close()
+            raise
+        leave_reader(key, reader)
     except DataError as error:
         raise DamagedFile(segment.file, str(error)) from error
     if start != segment.stop:

@@ -25,6 +25,7 @@ from foundation.schema import DetectorSchema
 from foundation.store.address import npy_header
 from foundation.store.examples import Examples
 from foundation.store.lengths import length_class
+from foundation.store.spare import leave_memory, take_memory
 from foundation.store.statistics import BLOCK, Moments
 from foundation.store.tokens import Ragged, token_index
 
@@ -47,7 +48,7 @@ class Tokens:
     """The values of one modality that are waiting, in memory that is used again after each flush."""
 
     def __init__(self, features: int, capacity: int):
-        self.memory = np.empty((capacity, features), np.float32)  # costs nothing before it is written to
+        self.memory = take_memory(capacity, features)  # costs nothing before it is written to
         self.used = 0
 
     def add(self, values: Float[np.ndarray, "T F"]) -> None:
@@ -169,6 +170,11 @@ class Sorter:
                 yield self._shard(split, rows, pieces, chosen)
         for tokens in self.tokens.values():
             tokens.used = 0
+
+    def close(self) -> None:
+        """Leaves the memory for another."""
+        for tokens in self.tokens.values():
+            leave_memory(tokens.memory)
 
     def _shard(self, split: str, rows: Int[np.ndarray, " K"], pieces: list[Piece], order: Int[Any, " R"]) -> Shard:
         """Of the rows `order` of all pieces together, in that order."""

@@ -74,7 +74,7 @@ def test_the_command_line_shows_what_was_left_out(files, tmp_path, capsys):
     assert "foreign.root: not a ROOT file" in shown
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_damage_in_the_middle_excludes_the_whole_file(tmp_path, processes):
     """Units that are done and hold rows of the file are made again without it; the store is as if it were not given."""
     files = [write(tmp_path / f"{n}.root", columns(240, n), basket=40) for n in range(3)]
@@ -169,7 +169,7 @@ def test_events_with_no_token_and_with_ten_thousand(tmp_path):
         for (_, entry), length in zip(found.source(split), found.tokens_lengths(split, "hits"))
     }
     assert [lengths[entry] for entry in range(6)] == [0, 10_000, 3, 0, 1, 10_000]
-    assert sum(found.split(split)["shards"] for split in found.splits) > 3
+    assert sum(found.split(split)["shards"] for split in found.splits) >= 3
 
 
 def test_chunks_and_shards_are_bounded_by_bytes(tmp_path, monkeypatch):

@@ -108,7 +108,8 @@ def test_the_job_that_slurm_is_given(monkeypatch):
     for line in ["-p short", "-A cms", "--cpus-per-task=8", "--mem=15G", "-t 01:30:00", "--constraint=cpu"]:
         assert f"#SBATCH {line}\n" in script
     assert "\nmodule load python\n" in script
-    assert "--nworkers 8 --nthreads 1" in script
+    assert "--nthreads 1 " in script
+    assert "--nworkers 8 " in script
 
 
 def test_processes_and_cluster_give_equal_plans():
