@@ -39,6 +39,9 @@ def test_the_store_gives_back_what_the_file_holds(preset, shared_data, tmp_path)
     store = Store.open(ingest(paths, schema=f"data/{preset}", out=tmp_path / "store", processes=1))
     readings = {str(path): read(preset, path) for path in paths if "empty" not in path.name}
     assert sum(store.length(split) for split in store.splits) == sum(r.examples.rows for r in readings.values())
+    for name in store.schema.modalities:  # of transformed values: no logarithm of 0
+        assert np.isfinite(store.statistics(name).mean).all(), name
+        assert np.isfinite(store.statistics(name).std).all(), name
     names = [source["path"] for source in store.sources()]
     for split in store.splits:
         rows = np.linspace(0, store.length(split) - 1, min(store.length(split), 20)).astype(int)
