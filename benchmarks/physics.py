@@ -44,8 +44,8 @@ def studies(quick: bool, folder: Path | None, cache: Path) -> dict[str, Callable
         "tracks": lambda: guns.tracks(folder),
         "calorimeters": lambda: guns.calorimeters(folder),
         "dijets": lambda: _dijets(6000 // small, folder),
-        "views": lambda: views.study(folder, cache, 240 // small),
-        "conditions": lambda: run.study(folder, cache, 1500 // small),
+        "views": lambda: views.study(folder, cache, 300 // small),
+        "conditions": lambda: run.study(folder, cache, 500 // small),
         "rho": lambda: crossings.density(folder, cache, 60 // small),
     }
     if real.SHARED.is_dir():

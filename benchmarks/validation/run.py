@@ -49,7 +49,7 @@ def study(folder: Path | None, cache: Path, jets: int) -> dict[str, float]:
         r"Beam spot $x$ from $d_0$ [mm]",
     )
     truths = ("condition_track_loss", "condition_hcal_gain", "condition_beam_spot_x")
-    names = ("Tracks lost", "HCAL gain $-$ 1", "Beam spot $x$ [mm]")
+    names = ("Lost, set", "Gain$-$1, set", "$x$ set [mm]")
     picture = Picture("One run of QCD jets", columns=3, ratio=True, width=20, height=8)
     minutes, half = (edges[1:] + edges[:-1]) / 120, (edges[1] - edges[0]) / 120
     for column, ((value, error), text, truth, name) in enumerate(zip(series, texts, truths, names)):

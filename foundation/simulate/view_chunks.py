@@ -35,7 +35,7 @@ def generate_views(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
     """Columns of one task: those of `generate_chunk`, each jet `cfg.views.count` times in a row, and
 
     view, variation: int32, see `ViewsConfig`;
-    aux_hard_pt, _eta, _phi, _energy: of the summed partons in the hard process, the same in all views;
+    aux_hard_pt, _eta, _phi: as aux_genpart_*, but in the hard process: the same in all views;
     views_lost: int32, jets dropped since the row before because a view did not have them; the sum is their number.
 
     Raises:
@@ -176,9 +176,8 @@ def _interleaved(looks: list[_Look], kept: Int[np.ndarray, " K"]) -> tuple[Int[n
 
 
 def _hard_truth(events: Sequence[HardEvent], jets: Jets, process: Process) -> dict[str, Float[np.ndarray, " J"]]:
-    """The summed partons of each jet in the hard process, before anything of a view happened to them."""
+    """What `aux_genpart_*` is of, in the hard process, before anything of a view happened to it."""
     group = _picked(parton_groups(hard_records([events[i] for i in jets.event]), process), jets.group)
-    px, py, pz, energy = (getattr(group, name).sum(axis=1) for name in ("px", "py", "pz", "energy"))
-    pt = np.hypot(px, py)
-    columns = {"pt": pt, "eta": np.arcsinh(pz / pt), "phi": np.arctan2(py, px), "energy": energy}
+    pt = np.hypot(group.truth_px, group.truth_py)
+    columns = {"pt": pt, "eta": np.arcsinh(group.truth_pz / pt), "phi": np.arctan2(group.truth_py, group.truth_px)}
     return {f"aux_hard_{name}": column.astype(np.float32) for name, column in columns.items()}
