@@ -179,8 +179,8 @@ COMMAND = Command(
     arguments=_arguments,
     description="Show what is inside a detector file (columns by collection, multiplicities, ranges, NaN, units), a"
     " store (splits, accounting, statistics) or a run folder (stage, command, metrics); suggest a schema for a file;"
-    " check a store's files; draw an event. Reads any format that ingest reads, also URLs. Examples:"
-    " detfm inspect samples/jets.root;"
+    " check a store's files; draw an event. Reads any format that ingest reads, also URLs."
+    " Example: detfm inspect samples/jets.root; or"
     " detfm inspect nano.root --columns 'Jet_*,Muon_*';"
     " detfm inspect nano.root --suggest-schema nano.yaml;"
     " detfm inspect stores/jets --verify;"

@@ -152,9 +152,8 @@ def _overview(title: str, found: list[Collection]) -> Table:
 def _details(title: str, found: list[Collection]) -> Table:
     bad = any(p.numbers.nan + p.numbers.inf for entry in found for p in entry.columns.values())
     title += "" if bad else "; no NaN, no infinity"
-    shown = table(
-        title, "column", "type", "per row", "min", "mean", "max", *(["NaN", "inf"] if bad else []), "unit (a guess)"
-    )
+    names = ["column", "type", "per row", "min", "mean", "max", *(["NaN", "inf"] if bad else []), "unit (a guess)"]
+    shown = table(title, *names)
     for entry in found:
         shown.add_section()
         meanings = {q.expression: q.meaning for q in quantities(entry)}

@@ -204,7 +204,7 @@ class Profile:
 
 
 def _fixed_type(text: str) -> bool:
-    """Whether a type, as the format calls it, gives the length of its lists: `double[16][20]`, `std::array<float,3>`."""
+    """Whether a type, as the format calls it, gives the lengths of its lists: `double[16][20]`."""
     return re.search(r"\[\d|std::array|fixed", text) is not None and "[]" not in text and "vector<" not in text
 
 
