@@ -187,7 +187,8 @@ class Level1Config:
         jet_seed: of the central tower of the 9 x 9 window (4 GeV in CMS).
         jet_subtraction: of pile-up, by the ring or by the chunky donut (CMS's firmware emulator has both), or none.
         jet_scale: factor on the jets' Et after that: jets of 100 GeV quarks and gluons come out right (choice).
-        jet_pt_min: of the jets kept: pile-up fluctuations make most below (choice; real ones begin at about 8 GeV).
+        jet_pt_min, jet_forward_pt_min: of the jets kept, within ht_eta_max and beyond: pile-up makes most of
+            those below (choice: about as many as in CMS's own test vectors of top pairs; its jets begin at 8 GeV).
         eg_seed, eg_hadronic: ECAL Et of the seed, and the largest HCAL / ECAL of the cluster.
         eg_eta_max, tau_eta_max, jet_eta_max: largest |eta| of the tower.
         tau_seed: Et of the seed.
@@ -203,6 +204,7 @@ class Level1Config:
     jet_subtraction: Literal["ring", "donut", "none"] = "ring"
     jet_scale: float = 1.2
     jet_pt_min: float = 8.0
+    jet_forward_pt_min: float = 15.0
     jet_eta_max: float = 5.1
     eg_seed: float = 2.0
     eg_hadronic: float = 0.15
@@ -212,7 +214,7 @@ class Level1Config:
     isolation_offset: float = 4.0
     tight: float = 0.1
     loose: float = 0.2
-    sum_threshold: float = 1.0
+    sum_threshold: float = 2.0
     sum_slope: float = 2.5
     ht_pt_min: float = 30.0
     ht_eta_max: float = 2.5

@@ -128,7 +128,8 @@ def find_jets(towers: Towers, cfg: Level1Config) -> Objects:
     et = et - _beside(grid, seeds, et, cfg)
     eta, phi = RING_ETA[seeds.ring], COLUMN_PHI[seeds.column]
     jets = Objects(seeds.event, cfg.jet_scale * et, eta, phi, np.zeros(len(et), np.int64))
-    return leading(jets[jets.pt > cfg.jet_pt_min], len(et))
+    least = np.where(np.abs(eta) < cfg.ht_eta_max, cfg.jet_pt_min, cfg.jet_forward_pt_min)
+    return leading(jets[jets.pt > least], len(et))
 
 
 def _beside(grid: Grid, seeds: Seeds, et: Float[np.ndarray, " S"], cfg: Level1Config) -> Float[np.ndarray, " S"]:
