@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from foundation.errors import RunError, ToolError, missing_extra
@@ -44,7 +44,7 @@ class Dask:
         except OSError as error:
             raise RunError(f"no dask scheduler answers at {where} ({error})") from error
 
-    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Iterator[Any]:
+    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Generator[Any, None, None]:
         from distributed import KilledWorker, as_completed
 
         waiting = iter(tasks)

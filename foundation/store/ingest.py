@@ -176,6 +176,7 @@ class Ingest:
         if not there:
             _check_disk(plan, self.folder)
             _empty(self.folder)
+            (self.folder / "units").mkdir()
             plan.save(self.folder)
         return plan
 
@@ -198,8 +199,8 @@ class Ingest:
             if done:
                 console.print(f"{self.folder}: {len(units) - len(left)} of {len(units)} units are done; going on")
             tasks = [(self.job, Checksum(n, plan.files[n])) for n in files] + [(self.job, unit) for unit in left]
-            with progress("ingest", total, "rows", done) as bar:
-                for result in self.workers.run(perform, tasks):
+            with closing(self.workers.run(perform, tasks)) as results, progress("ingest", total, "rows", done) as bar:
+                for result in results:
                     if isinstance(result, Hashed):
                         found.add(result.number, "sha256", result.sha256)
                     elif result.damaged is None:
@@ -269,13 +270,23 @@ def _empty(folder: Path) -> None:
     last = (PLAN, DONE)
     for path in sorted(folder.iterdir(), key=lambda path: path.name in last):
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         elif path.name != "lock":
             path.unlink()
 
 
 def _discard(folder: Path) -> None:
     _empty(folder)
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """A folder and all in it, also while a worker that is far away still writes there: it fails at its next file."""
+    for wait in (0.1, 1.0, 10.0):
+        try:
+            return shutil.rmtree(folder)
+        except OSError:
+            time.sleep(wait)
     shutil.rmtree(folder)
 
 

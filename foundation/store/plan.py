@@ -16,6 +16,8 @@ from foundation import __version__
 from foundation.command import to_dict
 from foundation.errors import DataError
 from foundation.runs import flatten
+from foundation.schema import DetectorSchema
+from foundation.store.examples import Examples
 from foundation.store.job import Job, Segment, SourceFile, Unit
 from foundation.store.lengths import choose_edges
 from foundation.store.policies import Policies
@@ -24,7 +26,7 @@ from foundation.store.settings import IngestConfig
 from foundation.store.unit import DamagedFile, evaluate, read_chunks
 
 FILE = "plan.json"
-SAMPLE_ROWS = 5_000
+SAMPLE_FILES, SAMPLE_ROWS = 8, 5_000
 MOST_READ = 16  # times `shard_bytes` that a unit reads at most, if cuts leave little of it
 COUNT_ALL = Policies("quarantine", "keep", "unlabelled", "quarantine")
 
@@ -107,7 +109,7 @@ class Planner:
         good = [each for number, each in enumerate(probes) if number not in bad]
         check_kinds(good, self.job.locate, self.job.schema)
         files = [self._file(each, bad.get(number, "")) for number, each in enumerate(probes)]
-        sample, found = self._sample(files)
+        sample, found = self._sample(files, probes)
         files = [replace(file, skipped=file.skipped or found.get(number, "")) for number, file in enumerate(files)]
         sizes = [each.bytes_per_row * sample.size for each in probes]
         costs = [self._cost(each.bytes_per_row, size, sample) for each, size in zip(probes, sizes)]
@@ -130,43 +132,62 @@ class Planner:
         rows, size = self.cfg.shard_rows, self.cfg.shard_bytes
         return max(sample.kept / rows, written / size, read / (MOST_READ * size), 1 / (MOST_READ * rows))
 
-    def _sample(self, files: Sequence[SourceFile]) -> tuple[Sample, dict[int, str]]:
-        """Of the first file that has rows and can be read; and those before it that cannot, with the reason."""
-        damaged: dict[int, str] = {}
-        for number, file in enumerate(files):
-            if file.rows and not file.skipped:
-                rows = min(file.chunk_rows, file.rows, SAMPLE_ROWS)
-                try:
-                    for start, chunk in read_chunks(self.job, replace(file, chunk_rows=rows), Segment(number, 0, rows)):
-                        return self._sampled(chunk, start, rows, file.path), damaged
-                except DamagedFile as error:
-                    if not self.skip:
-                        raise DataError(f"{error.reason}; {SKIP_ADVICE}") from error
-                    damaged[number] = error.reason
-        nothing = {name: np.zeros(0, np.int64) for name in self.job.schema.modalities}
-        return Sample(nothing, 1.0, 1.0), damaged
+    def _sample(self, files: Sequence[SourceFile], probes: Sequence[Probe]) -> tuple[Sample, dict[int, str]]:
+        """Of the first rows of a few files from all over the list; and files that are found damaged, with the reason."""
+        there = [number for number, file in enumerate(files) if file.rows and not file.skipped]
+        chosen = np.unique(np.linspace(0, len(there) - 1, SAMPLE_FILES).astype(int)).tolist() if there else []
+        most = SAMPLE_ROWS // max(len(chosen), 1)
+        order = [there[place] for place in chosen] + [n for place, n in enumerate(there) if place not in chosen]
+        sample, damaged = Sample(self.job.schema), {}
+        for position, number in enumerate(order):
+            if position >= len(chosen) and sample.rows:
+                break  # the others are for want of these
+            rows = min(files[number].chunk_rows, files[number].rows, most)
+            file, segment = replace(files[number], chunk_rows=rows), Segment(number, 0, rows)
+            try:
+                for start, chunk in read_chunks(self.job, file, segment):
+                    made, _, _, _ = evaluate(self.job, COUNT_ALL, chunk, start, rows, file.path)
+                    sample.add(made, rows, rows * probes[number].bytes_per_row)
+            except DamagedFile as error:
+                if not self.skip:
+                    raise DataError(f"{error.reason}; {SKIP_ADVICE}") from error
+                damaged[number] = error.reason
+        return sample, damaged
 
-    def _sampled(self, chunk: Any, start: int, rows: int, path: str) -> Sample:
-        made, entries, _, _ = evaluate(self.job, COUNT_ALL, chunk, start, rows, path)
-        counts = {name: tokens.counts for name, tokens in made.modalities.items()}
-        written = made.globals.nbytes + sum(tokens.values.nbytes for tokens in made.modalities.values())
-        read = sum(int(chunk[name].nbytes) for name in chunk.fields)
-        return Sample(counts, written / max(read, 1), len(entries) / rows)
 
-
-@dataclass(frozen=True)
 class Sample:
     """What some rows came to.
 
     Attributes:
-        counts: modality -> tokens of each row that stayed.
-        size: bytes written for each byte read.
+        rows: read.
         kept: rows that stayed for each row read.
+        size: bytes written for each byte read.
     """
 
-    counts: dict[str, Int[np.ndarray, " R"]]
-    size: float
-    kept: float
+    def __init__(self, schema: DetectorSchema):
+        self.parts = {name: [np.zeros(0, np.int64)] for name in schema.modalities}
+        self.rows = self.staying = self.written = 0
+        self.read = 0.0
+
+    def add(self, made: Examples, rows: int, read: float) -> None:
+        """Examples made of `rows` rows and `read` bytes."""
+        self.rows, self.staying, self.read = self.rows + rows, self.staying + made.rows, self.read + read
+        self.written += made.globals.nbytes + sum(tokens.values.nbytes for tokens in made.modalities.values())
+        for name, tokens in made.modalities.items():
+            self.parts[name].append(tokens.counts)
+
+    @property
+    def counts(self) -> dict[str, Int[np.ndarray, " R"]]:
+        """Modality -> tokens of each row that stayed."""
+        return {name: np.concatenate(parts) for name, parts in self.parts.items()}
+
+    @property
+    def kept(self) -> float:
+        return self.staying / self.rows if self.rows else 1.0
+
+    @property
+    def size(self) -> float:
+        return self.written / self.read if self.read else 1.0
 
 
 def divide(segments: Sequence[Segment], costs: Sequence[float]) -> list[list[Segment]]:

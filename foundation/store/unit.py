@@ -71,7 +71,7 @@ def run_unit(job: Job, unit: Unit) -> Outcome:
         return Outcome(unit.number, unit.rows)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()  # fails, as it should, in work that was given up meanwhile
     try:
         UnitWriter(job, temporary).write(unit)
         shutil.rmtree(folder, ignore_errors=True)  # the unit with a file that was found damaged since

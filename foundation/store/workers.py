@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -24,7 +24,7 @@ DIED = (
 class Workers(Protocol):
     """Calls functions with each of many arguments, somewhere."""
 
-    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Iterator[Any]:
+    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Generator[Any, None, None]:
         """`function(*task)` of every task, as they are done. The first error ends all and is raised here.
 
         Raises:
@@ -44,7 +44,7 @@ class Processes:
     def __init__(self, count: int):
         self.count = count
 
-    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Iterator[Any]:
+    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Generator[Any, None, None]:
         if min(self.count, len(tasks)) < 2:
             yield from (function(*task) for task in tasks)
             return

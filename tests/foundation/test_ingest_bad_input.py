@@ -78,7 +78,7 @@ def test_the_command_line_shows_what_was_left_out(files, tmp_path, capsys):
 def test_damage_in_the_middle_excludes_the_whole_file(tmp_path, processes):
     """Units that are done and hold rows of the file are made again without it; the store is as if it were not given."""
     files = [write(tmp_path / f"{n}.root", columns(240, n), basket=40) for n in range(3)]
-    damaged(files[1], 0.5)
+    damaged(files[1], 0.8)
     options = {"schema": schema(), "cfg": CFG, "processes": processes}
     with pytest.raises(DataError, match=r"1\.root: .*branch.*entries \d+ to \d+.*--skip-bad-files.*is kept"):
         ingest(files, out=tmp_path / "s", **options)

@@ -215,6 +215,21 @@ def test_a_signal_ends_the_workers_and_keeps_what_is_done(files, expected, tmp_p
     assert content(run(files, out)) == expected
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_is_told_and_nothing_is_lost(files, expected, tmp_path):
+    out = tmp_path / "store"
+    folder = tmp_path / "store.partial" / "units"
+    with subprocess.Popen(command(files, out, "--processes", "2"), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: folder.exists() and list(folder.glob("0*")), process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+        os.kill(int(workers[0]), signal.SIGKILL)
+        shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "a worker process ended before its work did (signal 9)" in shown
+    assert content(run(files, out)) == expected
+
+
 def test_another_plan_is_refused_by_name(files, tmp_path, monkeypatch):
     def killed(job, unit):
         raise KeyboardInterrupt
