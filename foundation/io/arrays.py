@@ -106,7 +106,13 @@ class ArrayReader:
 
     def _division(self, column: str) -> Division:
         if column not in self.divisions:
-            found = self._divide(column, self.num_rows)
+            try:
+                found = self._divide(column, self.num_rows)
+            except DetfmError:
+                raise
+            except Exception as error:
+                where = f"{self.path}: what divides column '{column}' into examples"
+                raise DataError(f"{where} {damage(self.path, error)}") from error
             if found.rows != self.num_rows:
                 raise DataError(
                     f"{self.path}: column '{column}' has {found.rows:,} examples by its layout "

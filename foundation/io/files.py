@@ -96,7 +96,7 @@ def opening(path: str) -> Iterator[None]:
     except Exception as error:
         if is_url(path):
             raise unreachable(path, error) from error
-        raise DataError(f"{path}: the file's directory {damage(path, error)}; copy or write it again") from error
+        raise DataError(f"{path}: it {damage(path, error)}; copy or write it again") from error
 
 
 def reason(error: BaseException) -> str:

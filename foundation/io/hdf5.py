@@ -34,10 +34,8 @@ class Hdf5Reader(ArrayReader):
                 if "columns" in dataset.attrs:
                     types |= {c: f"{dtype_name(s)} ({_axis_names(dataset)})" for c, s in columns.items()}
             super().__init__(path, stored, layout, lambda: _close(file, bytes_of_url), types)
-        except Exception as error:
+        except BaseException:
             _close(file, bytes_of_url)
-            if isinstance(error, (OSError, RuntimeError, KeyError)):
-                raise DataError(f"{path}: the HDF5 file's directory cannot be read ({reason(error)})") from error
             raise
 
     def chunks(self, columns: Sequence[str], rows: int, start: int = 0, stop: int | None = None) -> Iterator[ak.Array]:

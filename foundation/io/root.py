@@ -15,7 +15,7 @@ from foundation.errors import DataError, close_names
 from foundation.io.divide import lists, spans
 from foundation.io.files import damage, open_bytes, reason
 from foundation.io.layout import Layout
-from foundation.io.root_columns import RootColumn, columns_of, pieces
+from foundation.io.root_columns import RootColumn, columns_of, misplaced, pieces
 
 TABLES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 BIG_FILE = 1_000_000  # from this format version on, the header's pointers are 64 bits wide
@@ -72,7 +72,7 @@ class RootReader:
             where = f"{self.path}: tree '{self.name}'"
             if column not in self.found:
                 raise DataError(f"{where} has no branch '{column}'; {close_names(column, self.columns)}")
-            if problem := self.found[column].problem:
+            if problem := self.found[column].problem or misplaced(self.found[column]):
                 raise DataError(f"{where}, branch '{column}' cannot be used: it {problem}")
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:

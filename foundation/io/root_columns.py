@@ -11,6 +11,7 @@ import awkward as ak
 import numpy as np
 
 from foundation.io.divide import spans
+from foundation.io.files import reason
 
 MANY = 64  # columns from which a single chunk is read branch by branch
 INNER = "_collection"  # RNTuple's own collections, whose fields have names at the top as well
@@ -53,6 +54,18 @@ def columns_of(table: Any) -> dict[str, RootColumn]:
     """
     found = _fields(table) if not hasattr(table, "branches") else _branches(table)
     return {column.name: column for column in found}
+
+
+def misplaced(column: RootColumn) -> str:
+    """What is wrong with the list of a column's baskets or clusters, or ""."""
+    try:
+        edges = column.edges
+    except Exception as error:
+        return f"has a damaged list of baskets ({reason(error)})"
+    ends = (int(edges[0]), int(edges[-1]))
+    if (np.diff(edges) < 0).any() or ends != (0, column.source.num_entries):
+        return f"has a damaged list of baskets: they go from entry {ends[0]} to {ends[1]}, not all of them forward"
+    return ""
 
 
 def pieces(

@@ -6,6 +6,7 @@ import io
 import zipfile
 from contextlib import closing
 
+import h5py
 import io_formats
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import DataError
 from foundation.io import open_reader
+from foundation.io.layout import Layout
 
 KINDS = list(io_formats.SUFFIX)
 CONTENT = io_formats.columns(400)
@@ -78,6 +80,25 @@ def test_damage_inside_names_what_was_read(kind, tmp_path):
         assert reader.num_rows == 20_000
         with pytest.raises(DataError, match=r"file\.\w+.*entries \d+ to \d+:? cannot be read; the file is damaged"):
             list(reader.chunks(["x"], 5000))
+
+
+def test_damaged_offsets_are_named(tmp_path):
+    """Those of a column of counts are added up before anything is read."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["run"] = np.zeros(30_000), np.zeros(10_000)
+        file.create_dataset("n", data=np.full(10_000, 3), chunks=(1000,), fletcher32=True)
+        at = file["n"].id.get_chunk_info(4).byte_offset
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[at + 10] ^= 1
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.h5: .*cannot be read; the file is damaged"):
+        open_reader(tmp_path / "a.h5", layout={"x": Layout("offsets", "n")})
+    layout = {"x": Layout("offsets", "n"), "run": Layout("rows")}
+    with (
+        closing(open_reader(tmp_path / "a.h5", layout=layout)) as reader,
+        pytest.raises(DataError, match=r"a\.h5: what divides column 'x' into examples cannot be read; the file is dam"),
+    ):
+        reader.require(["run", "x"])
 
 
 def test_an_npz_of_something_else(tmp_path):
