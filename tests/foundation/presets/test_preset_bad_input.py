@@ -63,7 +63,7 @@ def test_a_missing_branch_is_named_with_close_ones(preset, file, change, close, 
     [
         ("p2l1", "p2l1/TTbar_PU200_Barrel.npz", "tracks", "track[..., 2] * 720 / pi"),  # counts instead of eta
         ("deepjet", "deepjet/ntuple_ttbar.root", "vertices", "sv_phi"),  # phi instead of a difference in eta
-        ("delphes", "files/delphes.root", "jets", "Jet.Eta * 180 / pi"),  # degrees
+        ("scouting", "files/scouting_nano.root", "jets", "ScoutingPFJet_eta * 180 / pi"),  # degrees
     ],
 )
 def test_a_wrong_unit_puts_eta_out_of_range(preset, file, modality, text, shared_data, tmp_path):
