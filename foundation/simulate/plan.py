@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from foundation.simulate.config import SimulateConfig
@@ -33,7 +34,7 @@ class Plan:
     blocks: list[list[Task]]
     shuffle: bool = True
 
-    @property
+    @cached_property
     def tasks(self) -> list[Task]:
         return [task for block in self.blocks for task in block]
 
