@@ -36,7 +36,7 @@ FLOATS = ["px", "py", "pz", "energy", "deta", "dphi", "pt", "d0val", "d0err", "d
 FLAGS = ["charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]
 BRANCHES = [f"part_{name}" for name in FLOATS + FLAGS]
 CLASSES = 10
-BASKET = 5_000  # jets
+BASKET = 5_000  # jets of 40 constituents
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -57,8 +57,9 @@ def write(path: Path, jets: int, tokens: int = 0) -> Path:
     rng = np.random.default_rng(0)
     with uproot.recreate(path) as file:
         file.mktree("tree", dict.fromkeys(BRANCHES, "var * float32") | {"label": np.int32})
-        for start in range(0, jets, BASKET):
-            rows = min(BASKET, jets - start)
+        basket = BASKET * 40 // max(tokens, 40)
+        for start in range(0, jets, basket):
+            rows = min(basket, jets - start)
             counts = np.clip(rng.gamma(4.0, 10.0, rows).astype(int), 1, 128) if not tokens else np.full(rows, tokens)
             content: dict[str, Any] = {"label": rng.integers(0, CLASSES, rows).astype(np.int32)}
             for name in BRANCHES:
@@ -138,7 +139,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         path = write(folder / "jets.root", jets)
-        long = write(folder / "long.root", 250 if arguments.quick else 5_000, tokens=10_000)
+        long = write(folder / "long.root", 250 if arguments.quick else 1_500, tokens=10_000)
         with memory() as peak:
             full(long, folder / "store", arguments.processes)
             times = [

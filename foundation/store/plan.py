@@ -133,7 +133,7 @@ class Planner:
         return max(sample.kept / rows, written / size, read / (MOST_READ * size), 1 / (MOST_READ * rows))
 
     def _sample(self, files: Sequence[SourceFile], probes: Sequence[Probe]) -> tuple[Sample, dict[int, str]]:
-        """Of the first rows of a few files from all over the list; and files that are found damaged, with the reason."""
+        """Of the first rows of a few files from all over the list; and files found damaged, with the reason."""
         there = [number for number, file in enumerate(files) if file.rows and not file.skipped]
         chosen = np.unique(np.linspace(0, len(there) - 1, SAMPLE_FILES).astype(int)).tolist() if there else []
         most = SAMPLE_ROWS // max(len(chosen), 1)
