@@ -46,13 +46,13 @@ def studies(quick: bool, folder: Path | None, cache: Path) -> dict[str, Callable
         "dijets": lambda: _dijets(6000 // small, folder),
         "views": lambda: views.study(folder, cache, 300 // small),
         "conditions": lambda: run.study(folder, cache, 500 // small),
-        "rho": lambda: crossings.density(folder, cache, 60 // small),
+        "rho": lambda: crossings.density(folder, cache, 24 // small),
     }
     if real.SHARED.is_dir():
         found["landscape"] = lambda: real.landscape(folder, cache, 400 // small)
         found["jetclass"] = lambda: real.jetclass(folder, cache, 400 // small)
     if crossings.SHARED.exists():
-        found["objects"] = lambda: crossings.objects(folder, cache, 400 // small)
+        found["objects"] = lambda: crossings.objects(folder, cache, 200 // small)
     return found
 
 

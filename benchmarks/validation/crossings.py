@@ -16,6 +16,7 @@ from validation.measure import ks, ks_noise
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "l1ugt" / "cms_l1_ugt.h5"
 MEANS = (10, 50, 100, 150, 200)
+LINEAR_FROM = 50
 POOL, SEED = 400, 61  # one pool file serves all samples of one seed
 BEAM_ENERGY = 13_600
 # Quantity -> text, edges. GeV; from the edge of zero suppression on.
@@ -26,9 +27,11 @@ SHAPES = {
     "met": (r"$p_\mathrm{T}^\mathrm{miss}$ [GeV]", np.arange(0, 161, 8)),
 }
 
+DRAWN = ("jet", "eg", "met")
+
 
 def density(folder: Path | None, cache: Path, events: int) -> dict[str, float]:
-    """rho of zero-bias crossings at several means: linear, through about zero."""
+    """rho of zero-bias crossings at several means: a line once most towers are above zero suppression."""
     means, values, errors = [], [], []
     for mean in MEANS:
         rows = sample(f"rho_{mean}", _config({"zero_bias": events}, mean, cache), cache)
@@ -37,36 +40,39 @@ def density(folder: Path | None, cache: Path, events: int) -> dict[str, float]:
         values.append(rho.mean())
         errors.append(max(rho.std(), 1e-3) / np.sqrt(len(rho)))
     x, y, error = (np.array(column) for column in (means, values, errors))
-    (slope, start), covariance = np.polyfit(x, y, 1, w=1 / error, cov="unscaled")
+    high = x >= LINEAR_FROM
+    (slope, start), covariance = np.polyfit(x[high], y[high], 1, w=1 / error[high], cov="unscaled")
     picture = Picture("Pythia 8 zero bias, 13.6 TeV", ratio=True)
     picture.points(x, y, error, "crossings", 0)
-    fine = np.linspace(0, 210, 10)
-    picture.axes[0].plot(fine, slope * fine + start, color="0.4", linewidth=1.5, label="linear fit")
-    line = slope * x + start
-    picture.ratios[0].errorbar(x, y / line, error / line, fmt="o", color="C0", markersize=6)
+    fine = np.linspace(LINEAR_FROM, 210, 10)
+    text = rf"{slope:.3f} ($\langle\mu\rangle$ $-$ {-start / slope:.0f})"
+    picture.axes[0].plot(fine, slope * fine + start, color="0.4", linewidth=1.5, label=text)
+    line = (slope * x + start)[high]
+    picture.ratios[0].errorbar(x[high], y[high] / line, error[high] / line, fmt="o", color="C0", markersize=6)
     picture.ratios[0].axhline(1, color="0.4", linewidth=1.2)
-    picture.label("Mean pile-up", r"$\rho$ [GeV / unit of $\eta\,\phi$]", ratio="Ratio", limits=(0.9, 1.1))
+    picture.label("Mean pile-up", r"$\rho$ [GeV / unit of $\eta\,\phi$]", ratio="Ratio to line", limits=(0.85, 1.15))
     picture.axes[0].set(xlim=(0, 210), ylim=(0, 1.25 * y.max()))
-    picture.text([rf"$\rho$ = {slope:.3f} $\langle\mu\rangle$ + {start:.2f}"])
     picture.legend_only("lower right")
+    picture.text(["median over the towers,", "after zero suppression"])
     picture.save(folder, "rho")
     return {
         "rho_slope": float(slope),
         "rho_slope_error": float(np.sqrt(covariance[0, 0])),
-        "rho_intercept": float(start),
-        "rho_nonlinearity": float(np.max(np.abs(y / line - 1)[1:])),
+        "rho_zero_at": float(-start / slope),
+        "rho_nonlinearity": float(np.max(np.abs(y[high] / line - 1))),
     }
 
 
 def objects(folder: Path | None, cache: Path, events: int) -> dict[str, float]:
     """Top pairs beside CMS's simulation, and zero bias beside CMS's data, which are selected by a trigger."""
     figures: dict[str, float] = {}
-    for process, category, file, caption in (
-        ("ttbar", "2023:pp:ttbar_MC", "l1-ttbar", "Top pairs, Level-1 objects"),
-        ("zero_bias", "2023:pp:data", "l1-zerobias", "Zero bias (detfm), triggered data (CMS)"),
+    for process, category, with_met, file, caption in (
+        # The vectors of 2022 have no MET, those of 2023 (the same events) jets in the place of e/gamma.
+        ("ttbar", "2022:pp:ttbar_MC", "2023:pp:ttbar_MC", "l1-ttbar", "Top pairs, Level-1 objects"),
+        ("zero_bias", "2024:pp:data", "2024:pp:data", "l1-zerobias", "Zero bias (detfm), triggered data (CMS)"),
     ):
         rows = sample(f"objects_{process}", _config({process: events}, 50, cache), cache)
-        ours, theirs = _ours(rows), _theirs(category)
+        ours, theirs = _ours(rows), _theirs(category) | {"met": _theirs(with_met)["met"]}
         figures |= {f"{file}_ks_{name}".replace("-", "_"): ks(ours[name], theirs[name]) for name in SHAPES}
         figures[f"{file}_ks_noise".replace("-", "_")] = ks_noise(len(ours["jet"]), len(theirs["jet"]))
         _draw(ours, theirs, caption, folder, file)
@@ -112,8 +118,9 @@ def _theirs(category: str) -> dict[str, np.ndarray]:
 def _draw(
     ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], caption: str, folder: Path | None, name: str
 ) -> None:
-    picture = Picture(caption, columns=len(SHAPES), ratio=True, width=24, height=8)
-    for column, (quantity, (text, edges)) in enumerate(SHAPES.items()):
+    picture = Picture(caption, columns=len(DRAWN), ratio=True, width=20, height=8)
+    for column, quantity in enumerate(DRAWN):
+        text, edges = SHAPES[quantity]
         first, second = (histogram(values[quantity], edges) for values in (ours, theirs))
         distance = ks(ours[quantity], theirs[quantity])
         picture.steps(second, "CMS", 4, column, fill=True)
