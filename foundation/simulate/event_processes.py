@@ -236,9 +236,13 @@ def _check_values(name: str, values: Mapping[str, float]) -> None:
         mass, products = _value(parent, values), [_value(child, values) for child in children]
         if mass <= sum(products):
             raise ConfigError(
-                f"events.parameters.{name}: a mass of {mass:g} GeV ({parent}) is not above that of its decay products,"
+                f"events.parameters.{name}: {_text(parent)} = {mass:g} GeV is not above the mass of its decay products,"
                 f" {' + '.join(f'{product:g}' for product in products)} GeV"
             )
+
+
+def _text(name: str | float) -> str:
+    return name if isinstance(name, str) else "a mass"
 
 
 def _value(name: str | float, values: Mapping[str, float]) -> float:

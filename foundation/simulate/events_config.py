@@ -204,10 +204,10 @@ class Level1Config:
     jet_subtraction: Literal["ring", "donut", "none"] = "ring"
     jet_scale: float = 1.2
     jet_pt_min: float = 8.0
-    jet_forward_pt_min: float = 15.0
+    jet_forward_pt_min: float = 25.0
     jet_eta_max: float = 5.1
-    eg_seed: float = 2.0
-    eg_hadronic: float = 0.15
+    eg_seed: float = 3.0
+    eg_hadronic: float = 0.1
     eg_eta_max: float = 2.6
     tau_seed: float = 2.5
     tau_eta_max: float = 2.2
