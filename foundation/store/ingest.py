@@ -7,10 +7,7 @@ finish: the units' shards become the store. Interrupted anywhere, the same comma
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -37,10 +34,10 @@ from foundation.store.plan import FILE as PLAN
 from foundation.store.plan import Plan, Planner
 from foundation.store.probe import SKIP_ADVICE, columns_of, probe
 from foundation.store.settings import IngestConfig
+from foundation.store.unfinished import DONE, Journal, check_disk, discard, empty, in_place, locked
 from foundation.store.unit import Outcome, is_complete, run_unit
 from foundation.store.workers import Processes, Workers
 
-DONE = "done.json"  # the store is complete and only has to take its place
 BYTES_PER_PROCESS = 20_000_000  # of input, for which another process is worth starting
 FEW_FILES = 16  # are looked at here; more by all workers
 
@@ -91,11 +88,11 @@ def ingest(
         raise ConfigError(f"processes must be positive; it is {processes}")
     paths = expand(files)
     folder = out.with_name(f"{out.name}.partial")
-    if not _in_place(folder, out):
+    if not in_place(folder, out):
         check_room(out, "ingest", overwrite)
     job = Job(schema, cfg, {}, columns_of(schema, cfg)[0], folder.absolute(), Path.cwd())
     processes = processes or _worthwhile(paths)
-    with _locked(folder), closing(make_workers(scheduler, processes, cfg.cluster)) as workers:
+    with locked(folder), closing(make_workers(scheduler, processes, cfg.cluster)) as workers:
         try:
             Ingest(job, out, workers, overwrite, skip_bad_files).run(paths)
         finally:
@@ -145,8 +142,8 @@ class Ingest:
 
     def run(self, paths: Sequence[str]) -> None:
         plan = self._plan(paths)
-        if _in_place(self.folder, self.out):  # killed after the store had taken its place
-            return _discard(self.folder)
+        if in_place(self.folder, self.out):  # killed after the store had taken its place
+            return discard(self.folder)
         try:
             skipped, hashes = self._work(plan)
             units = self._units(plan, skipped)
@@ -155,7 +152,7 @@ class Ingest:
         except UnreadableFile:
             raise
         except (ConfigError, DataError, SchemaError):
-            _discard(self.folder)  # the same plan would be refused again
+            discard(self.folder)  # the same plan would be refused again
             raise
         self._take_place()
 
@@ -171,11 +168,11 @@ class Ingest:
             check_room(self.out, "ingest", self.overwrite)
             if not self.overwrite:
                 raise RunError(plan.refusal(self.folder, self.out))
-            _empty(self.folder)
+            empty(self.folder)
             there = False
         if not there:
-            _check_disk(plan, self.folder)
-            _empty(self.folder)
+            check_disk(plan, self.folder)
+            empty(self.folder)
             (self.folder / "units").mkdir()
             plan.save(self.folder)
         return plan
@@ -186,7 +183,7 @@ class Ingest:
 
     def _work(self, plan: Plan) -> tuple[dict[int, str], dict[int, str]]:
         """All units and checksums. Returns the files left out with the reason, and SHA-256 of the others."""
-        found = _Journal(self.folder / "files.jsonl")
+        found = Journal(self.folder / "files.jsonl")
         skipped = {n: file.skipped for n, file in enumerate(plan.files) if file.skipped} | found.damaged
         while True:
             units = self._units(plan, skipped)
@@ -218,85 +215,7 @@ class Ingest:
         if self.out.exists():
             self.out.rename(self.folder / "replaced")
         store.rename(self.out)
-        _discard(self.folder)
-
-
-class _Journal:
-    """What was learnt about files, one line each; a line that an interruption cut short counts for nothing."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.hashes: dict[int, str] = {}
-        self.damaged: dict[int, str] = {}
-        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
-        for line in whole.splitlines():
-            self._note(**json.loads(line))
-        path.write_text(f"{whole}\n" if whole else "")
-
-    def add(self, number: int, what: str, value: str) -> None:
-        self._note(number, what, value)
-        with self.path.open("a") as file:
-            file.write(json.dumps({"number": number, "what": what, "value": value}) + "\n")
-
-    def _note(self, number: int, what: str, value: str) -> None:
-        (self.hashes if what == "sha256" else self.damaged)[number] = value
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder for unfinished work, for this process alone; without a plan in it, it goes again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{folder}: another `detfm ingest` is at work there") from error
-        try:
-            yield
-        finally:
-            if folder.exists() and not (folder / PLAN).exists():
-                _discard(folder)
-
-
-def _in_place(folder: Path, out: Path) -> bool:
-    """Whether the store that `folder` was about is complete at `out`."""
-    if not (folder / DONE).is_file() or (folder / "store").exists() or not (out / MANIFEST).is_file():
-        return False
-    return json.loads((folder / DONE).read_text())["manifest"] == sha256(out / MANIFEST)
-
-
-def _empty(folder: Path) -> None:
-    """Removes everything but the lock; last of all what says that there is something."""
-    last = (PLAN, DONE)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name in last):
-        if path.is_dir():
-            _remove(path)
-        elif path.name != "lock":
-            path.unlink()
-
-
-def _discard(folder: Path) -> None:
-    _empty(folder)
-    _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """A folder and all in it, also while a worker that is far away still writes there: it fails at its next file."""
-    for wait in (0.1, 1.0, 10.0):
-        try:
-            return shutil.rmtree(folder)
-        except OSError:
-            time.sleep(wait)
-    shutil.rmtree(folder)
-
-
-def _check_disk(plan: Plan, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if plan.bytes > free:
-        raise RunError(
-            f"the store needs about {plan.bytes / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free at {folder.parent}; "
-            "choose another --out, or cut with --cfg.select"
-        )
+        discard(self.folder)
 
 
 class Stopped(KeyboardInterrupt):

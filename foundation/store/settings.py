@@ -50,7 +50,7 @@ class IngestConfig(Policies):
         cluster: of `--scheduler slurm`.
     """
 
-    select: str | dict[str, str] = ""
+    select: dict[str, str] | str = ""
     chunk_rows: int = 50_000
     chunk_bytes: int = 32_000_000
     shard_rows: int = 200_000

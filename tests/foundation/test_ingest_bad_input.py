@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 
 import awkward as ak
@@ -15,7 +16,6 @@ from detector import SCHEMA, columns, schema, write
 from foundation.cli import main
 from foundation.errors import ConfigError, DataError, RunError
 from foundation.store import Store
-from foundation.store import ingest as ingesting
 from foundation.store import unit as working
 from foundation.store.accounting import Accounting
 from foundation.store.ingest import IngestConfig, ingest
@@ -221,7 +221,7 @@ def test_hardware_values_off_the_grid_are_counted(tmp_path):
 
 
 def test_no_room_on_the_disk_is_known_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(ingesting.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(RunError, match=r"needs about .* GB .* are free"):
         ingest([write(tmp_path / "a.root", columns(100))], schema=schema(), out=tmp_path / "s")
     assert [path.name for path in tmp_path.iterdir()] == ["a.root"]

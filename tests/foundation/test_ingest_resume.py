@@ -15,7 +15,7 @@ import pytest
 from detector import SCHEMA, columns, schema, write
 
 from foundation.errors import DataError, RunError
-from foundation.store import Store
+from foundation.store import Store, unfinished
 from foundation.store import finish as finishing
 from foundation.store import ingest as ingesting
 from foundation.store.ingest import IngestConfig, ingest
@@ -116,8 +116,8 @@ STEPS = {
     "the run is described": (finishing.Finish, "_write_run", 0),
     "the store is complete": (ingesting, "write_json", 0),
     "the store takes its place": (ingesting, "check_room", 1),
-    "the store has taken its place": (ingesting, "_discard", 0),
-    "what is left is half removed": (ingesting.shutil, "rmtree", -2),
+    "the store has taken its place": (ingesting, "discard", 0),
+    "what is left is half removed": (unfinished, "empty", -1),
 }
 
 
@@ -138,15 +138,15 @@ def test_killed_while_the_store_is_put_together(files, expected, tmp_path, monke
         return real(*arguments, **options)
 
     if count < 0:
-        real_empty = ingesting._empty
+        real_empty = unfinished.empty
 
         def half(folder):
-            if (folder / ingesting.DONE).exists():
+            if (folder / unfinished.DONE).exists():
                 (folder / "units").rename(folder / "gone")
                 raise Killed
             real_empty(folder)
 
-        monkeypatch.setattr(ingesting, "_empty", half)
+        monkeypatch.setattr(unfinished, "empty", half)
     else:
         monkeypatch.setattr(owner, name, deadly)
     with pytest.raises(Killed):
@@ -267,7 +267,7 @@ def test_a_file_that_changes_meanwhile_is_another_file(tmp_path, monkeypatch):
 
 def test_two_at_once_are_refused(files, tmp_path):
     with (
-        ingesting._locked(tmp_path / "store.partial"),
+        unfinished.locked(tmp_path / "store.partial"),
         pytest.raises(RunError, match="another `detfm ingest` is at work"),
     ):
         run(files, tmp_path / "store")
