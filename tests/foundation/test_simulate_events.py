@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.errors import ConfigError
+from foundation.command import load_config
+from foundation.errors import ConfigError, DataError
 from foundation.simulate.conditions import Effects
 from foundation.simulate.conditions_config import Change
 from foundation.simulate.config import SimulateConfig, check
@@ -388,10 +389,10 @@ def test_a_pool_file_gives_the_pool_again_and_refuses_another(tmp_path):
     again = load_pool(path, "a")
     assert (again.first == pool().first).all()
     assert (again.particles.pt == pool().particles.pt).all()
-    with pytest.raises(Exception, match=r"other settings(.|\n)*in the file: a(.|\n)*wanted: b"):
+    with pytest.raises(DataError, match=r"other settings(.|\n)*in the file: a(.|\n)*wanted: b"):
         load_pool(path, "b")
     path.write_bytes(b"nonsense")
-    with pytest.raises(Exception, match="not a pool"):
+    with pytest.raises(DataError, match="not a pool"):
         load_pool(path, "a")
 
 
@@ -487,6 +488,14 @@ def events(**settings) -> SimulateConfig:
 def test_impossible_settings_are_refused_before_anything_is_generated(settings, message):
     with pytest.raises(ConfigError, match=message):
         check(events(**settings))
+
+
+@pytest.mark.parametrize("preset", ["zerobias", "signals", "ttbar_pu200"])
+def test_the_shipped_presets_are_whole_events(preset):
+    cfg = load_config(SimulateConfig, f"simulate/{preset}")
+    check(cfg)
+    assert cfg.sample == "events"
+    assert plan_events(cfg).rows == sum(cfg.events.processes.values())
 
 
 def test_every_process_has_its_own_index_and_complete_settings():
