@@ -6,8 +6,9 @@ The dataclass is the only definition of the settings: the YAML preset, the `--cf
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
+import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -161,10 +162,16 @@ def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
     """
     where = "the settings" if isinstance(source, dict) else str(find_preset(source))
     values = source if isinstance(source, dict) else _read(find_preset(source))
+    return _instance(kind, json.dumps(values, default=str), where)
+
+
+@functools.lru_cache(maxsize=64)
+def _instance(kind: type, values: str, where: str) -> Any:
+    """Kept, because jsonargparse takes a second for a schema of many features, and a run loads the same one often."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--cfg", type=kind, default=kind())
     try:
-        return parser.instantiate(parser.parse_object({"cfg": copy.deepcopy(values)})).cfg
+        return parser.instantiate(parser.parse_object({"cfg": json.loads(values)})).cfg
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         text = _explain(error, where)
         raise ConfigError(text if where in text else f"{where}: {text}") from error
