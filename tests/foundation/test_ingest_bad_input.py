@@ -7,6 +7,8 @@ import shutil
 from collections import Counter
 
 import awkward as ak
+import h5py
+import io_server
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -263,3 +265,32 @@ def test_units_share_the_rows_evenly_and_lose_none():
         parts = [(each.start, each.stop) for each in joined if each.file == number]
         assert [stop for _, stop in parts[:-1]] == [start for start, _ in parts[1:]]
         assert not parts or (parts[0][0], parts[-1][1]) == (0, count)
+
+
+def test_files_by_url_make_the_same_shards(tmp_path):
+    pytest.importorskip("aiohttp", reason="needs detfm[remote]")
+    local = write(tmp_path / "a.root", columns(200))
+    with io_server.serve(tmp_path) as server:
+        found = Store.open(ingest([server.url("a.root")], schema=schema(), out=tmp_path / "far"))
+    near = Store.open(ingest([local], schema=schema(), out=tmp_path / "near"))
+    assert found.manifest["files"]["train/index.npz"] == near.manifest["files"]["train/index.npz"]
+    (source,) = found.sources()
+    assert source["rows"] == {"read": 200, "written": 200}
+    assert source["sha256"] is None, "a file on a server is not read twice to be hashed"
+
+
+def test_files_of_formats_that_differ_in_one_list(tmp_path):
+    """The same columns from ROOT and HDF5; numbers of other types are no other kind."""
+    content = {"x": np.arange(60.0).reshape(20, 3), "met": np.arange(20.0)}
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("events", {"x": (np.float64, (3,)), "met": np.float64})
+        file["events"].extend(content)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.update({"x": content["x"].astype(np.float32), "met": content["met"].astype(np.int32)})
+    described = schema(**LONG | {"tree": "", "globals": {"met": {"expression": "met"}}, "weight": ""})
+    found = Store.open(ingest([tmp_path / "a.root", tmp_path / "b.h5"], schema=described, out=tmp_path / "s"))
+    assert [source["rows"]["written"] for source in found.sources()] == [20, 20]
+    for split in found.splits:
+        number, entry = found.source(split).T
+        for file in (0, 1):  # the content decides the split: each entry of both files is in the same one
+            assert set(entry[number == file]) == set(entry)

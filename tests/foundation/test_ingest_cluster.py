@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from detector import columns, schema, write
 
-from foundation.errors import ConfigError, DataError, RunError
+from foundation.errors import ConfigError, DataError, RunError, ToolError
 from foundation.store.cluster import slurm_cluster
 from foundation.store.ingest import IngestConfig, ingest
 from foundation.store.settings import ClusterConfig
@@ -110,6 +111,14 @@ def test_the_job_that_slurm_is_given(monkeypatch):
     assert "\nmodule load python\n" in script
     assert "--nthreads 1 " in script
     assert "--nworkers 8 " in script
+
+
+@pytest.mark.parametrize(("scheduler", "package"), [("slurm", "dask_jobqueue"), ("tcp://127.0.0.1:9", "distributed")])
+def test_without_the_packages_the_command_to_install_them(files, tmp_path, monkeypatch, scheduler, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ToolError, match=r"pip install 'detfm\[cluster\]'"):
+        ingest(files, schema=schema(), cfg=CFG, out=tmp_path / "s", scheduler=scheduler)
+    assert not list(tmp_path.iterdir())
 
 
 def test_processes_and_cluster_give_equal_plans():
