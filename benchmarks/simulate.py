@@ -65,8 +65,9 @@ def own_share(jets: int, seed: int, folder: Path) -> float:
         writer.append(columns)
     everything = time.process_time() - began
     process = PROCESSES[LABEL]
+    same = int(np.random.SeedSequence(seed, spawn_key=(process.index, 0)).generate_state(1)[0])  # as the chunk's
     began = time.process_time()
-    pythia = start(LABEL, (*world_settings(cfg, seed), *hard_settings(process, cfg), *process.settings))
+    pythia = start(LABEL, (*world_settings(cfg, same), *hard_settings(process, cfg), *process.settings))
     for _ in range(generated(columns["event_id"])):
         pythia.next()
     alone = time.process_time() - began

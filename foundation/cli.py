@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "simulate": ("foundation.simulate.command:COMMAND", "generate labelled jets with Pythia 8, written as ROOT"),
+    "simulate": ("foundation.simulate.command:COMMAND", "generate labelled jets or whole events with Pythia 8"),
     "ingest": ("foundation.store.ingest:COMMAND", "detector files -> store"),
     "inspect": ("foundation.inspect:COMMAND", "what is inside a file, a store or a run"),
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),

@@ -33,6 +33,7 @@ def jet_branches(jets: Jets, candidates: Candidates, cfg: SimulateConfig) -> dic
         "jet_nbhadrons": jets.b_hadrons.astype(np.int32),
         "jet_nchadrons": jets.c_hadrons.astype(np.int32),
         "aux_genpart_pid": jets.truth_pdgid.astype(np.int32),
+        "aux_truth_match": np.ones(len(constituents), np.float32),  # as in JetClass; here there are no other jets
     }
 
 

@@ -117,6 +117,7 @@ def test_every_class_makes_its_resonance(label, mass, flavours, pdgids):
     response = np.median(jets["jet_pt"] / jets["aux_genpart_pt"])
     assert 0.6 < response < 0.97 if label in ("label_Hqql", "label_Tbl") else 0.95 < response < 1.05
     wanted = {*PARTICLE_FLOATS, *PARTICLE_KINDS, "part_charge", "jet_nparticles", "jet_sdmass", "jet_tau4"}
+    wanted |= {f"aux_{name}" for name in ("genpart_pt", "genpart_eta", "genpart_phi", "genpart_pid", "truth_match")}
     assert wanted <= set(jets)
 
 
