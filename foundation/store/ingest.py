@@ -274,7 +274,7 @@ def _run(arguments: Any) -> None:
         console.print(table)
     left_out = [source for source in store.sources() if source["skipped"]]
     for source in left_out:
-        console.print(f"[red]left out: {escape(source['path'])}: {escape(source['skipped'])}[/red]")
+        console.print(f"[red]left out: {escape(source['skipped'])}[/red]")
 
 
 COMMAND = Command(
