@@ -27,7 +27,7 @@ FIELDS = ("jet_pt", "jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_npart
 def read_sample() -> ak.Array:
     with uproot.open(SAMPLE) as file:
         tree = file["tree"]
-        return tree.arrays([*FIELDS, *(name for name in tree if name.startswith("label_"))])
+        return tree.arrays([*FIELDS, *tree.keys(filter_name="label_*")])
 
 
 def masses(jets: ak.Array, folder: Path | None) -> dict[str, float]:
