@@ -36,7 +36,7 @@ GOALS = {
 def studies(quick: bool, folder: Path | None, cache: Path) -> dict[str, Callable[[], dict[str, float]]]:
     """Name -> study."""
     jets = shipped.read_sample()
-    small = 12 if quick else 1  # divides the number of generated events
+    small = 16 if quick else 1  # divides the number of generated events
     found = {
         "masses": lambda: shipped.masses(jets, folder),
         "flavours": lambda: shipped.flavours(jets, folder),
@@ -46,7 +46,7 @@ def studies(quick: bool, folder: Path | None, cache: Path) -> dict[str, Callable
         "dijets": lambda: _dijets(6000 // small, folder),
         "views": lambda: views.study(folder, cache, 300 // small),
         "conditions": lambda: run.study(folder, cache, 500 // small),
-        "rho": lambda: crossings.density(folder, cache, 24 // small),
+        "rho": lambda: crossings.density(folder, cache, max(24 // small, 2)),
     }
     if real.SHARED.is_dir():
         found["landscape"] = lambda: real.landscape(folder, cache, 400 // small)

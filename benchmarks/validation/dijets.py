@@ -19,7 +19,7 @@ from validation.measure import robust_width
 
 RADIUS, ETA_MAX = 0.8, 2.0
 PT_HAT_MIN, BIAS_POWER = 200.0, 5.0
-BATCH = 500
+BATCH = 250
 MB_TO_PB = 1e9
 PARTICLE_PT = r"Particle-level jet $p_\mathrm{T}$ [GeV]"
 CAPTION = rf"Pythia 8 dijets, 13 TeV, anti-$k_\mathrm{{T}}$ $R$ = {RADIUS}"
