@@ -3,13 +3,14 @@
     python benchmarks/ingest.py [--quick]
 
 Goals (BENCHMARKS.md): at least 0.6 of the bare rate, at most 2 GB in this process and its workers together. The file is
-like JetClass: 40 constituents per jet on average, 128 at most, 17 branches, ROOT's default compression. Ingest does all
-it ever does: checksums of the file and of the shards, checks of every value, statistics, division by content, fsync.
+like JetClass: 40 constituents per jet on average, 128 at most, 17 branches, ROOT's default compression (zlib), which
+ingest reads with the library isal, and uproot by itself with zlib. Ingest does all it ever does: checksums of the file and of the shards, checks of every value, statistics, division by content, fsync.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shutil
 import statistics
@@ -19,79 +20,48 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import awkward as ak
-import numpy as np
+import jetclass_like
 import uproot
 from harness import publish
 
-from foundation.schema import DetectorSchema
 from foundation.store.ingest import ingest
 from foundation.store.settings import IngestConfig
-from foundation.store.workers import Processes
+from foundation.workers import Processes
 
 GOALS = {"ratio_to_bare_uproot": ">= 0.6", "peak_rss_gb": "<= 2"}
-FLOATS = ["px", "py", "pz", "energy", "deta", "dphi", "pt", "d0val", "d0err", "dzval", "dzerr"]
-FLAGS = ["charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]
-BRANCHES = [f"part_{name}" for name in FLOATS + FLAGS]
-CLASSES = 10
-BASKET = 5_000  # jets of 40 constituents
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def schema() -> DetectorSchema:
-    features = {name.removeprefix("part_"): {"expression": name} for name in BRANCHES}
-    coordinates = {name: name for name in ("px", "py", "pz", "energy")}
-    return DetectorSchema.load(
-        {
-            "name": "jetclass_like",
-            "modalities": {"particles": {"features": features, "coordinates": coordinates, "max_tokens": 128}},
-            "labels": {"jet": {"classes": {f"c{i}": i for i in range(CLASSES)}, "expression": "label"}},
-        }
-    )
+def read(path: str, start: int, stop: int, step: int, isal: bool) -> int:
+    """Bare uproot: the branches of some entries as awkward arrays, and nothing done with them.
 
-
-def write(path: Path, jets: int, tokens: int = 0) -> Path:
-    """A file of random jets; `tokens` constituents each, if that is given."""
-    rng = np.random.default_rng(0)
-    with uproot.recreate(path) as file:
-        file.mktree("tree", dict.fromkeys(BRANCHES, "var * float32") | {"label": np.int32})
-        basket = BASKET * 40 // max(tokens, 40)
-        for start in range(0, jets, basket):
-            rows = min(basket, jets - start)
-            counts = np.clip(rng.gamma(4.0, 10.0, rows).astype(int), 1, 128) if not tokens else np.full(rows, tokens)
-            content: dict[str, Any] = {"label": rng.integers(0, CLASSES, rows).astype(np.int32)}
-            for name in BRANCHES:
-                flag = name.removeprefix("part_") in FLAGS
-                values = rng.integers(0, 2, counts.sum()) if flag else rng.normal(size=counts.sum())
-                values = np.abs(values) if name == "part_energy" else values
-                content[name] = ak.unflatten(values.astype(np.float32), counts)
-            file["tree"].extend(content)
-    return path
-
-
-def read(path: str, start: int, stop: int, step: int) -> int:
-    """Bare uproot: the branches of some entries as awkward arrays, and nothing done with them."""
+    Args:
+        isal: decompress with the library that ingest uses, not with the one that uproot does by itself.
+    """
+    if isal:
+        importlib.import_module("foundation.io.root")
     with uproot.open(path, array_cache=None) as file:
         for first in range(start, stop, step):
-            file["tree"].arrays([*BRANCHES, "label"], entry_start=first, entry_stop=min(first + step, stop))
+            file["tree"].arrays(
+                [*jetclass_like.BRANCHES, "label"], entry_start=first, entry_stop=min(first + step, stop)
+            )
     return stop - start
 
 
-def bare(path: Path, jets: int, processes: int) -> float:
+def bare(path: Path, jets: int, processes: int, isal: bool = False) -> float:
     """Seconds."""
-    step = IngestConfig().chunk_bytes // (4 * 40 * len(BRANCHES))
+    step = IngestConfig().chunk_bytes // (4 * 40 * jetclass_like.FEATURES)
     begin = time.perf_counter()
     share = -(-jets // (4 * processes))
-    tasks = [(str(path), start, min(start + share, jets), step) for start in range(0, jets, share)]
+    tasks = [(str(path), start, min(start + share, jets), step, isal) for start in range(0, jets, share)]
     assert sum(Processes(processes).run(read, tasks)) == jets
     return time.perf_counter() - begin
 
 
 def full(path: Path, out: Path, processes: int) -> float:
     """Seconds."""
-    wanted = schema()
+    wanted = jetclass_like.schema()
     begin = time.perf_counter()
     ingest([path], schema=wanted, out=out, processes=processes)
     seconds = time.perf_counter() - begin
@@ -138,22 +108,26 @@ def main() -> None:
     jets, repeats = (60_000, 3) if arguments.quick else (400_000, 5)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        path = write(folder / "jets.root", jets)
-        long = write(folder / "long.root", 250 if arguments.quick else 1_500, tokens=10_000)
+        path = jetclass_like.write(folder / "jets.root", jets)
+        long = jetclass_like.write(folder / "long.root", 250 if arguments.quick else 1_500, tokens=10_000)
         with memory() as peak:
             full(long, folder / "store", arguments.processes)
             times = [
-                (bare(path, jets, arguments.processes), full(path, folder / "store", arguments.processes))
+                (
+                    bare(path, jets, arguments.processes),
+                    bare(path, jets, arguments.processes, isal=True),
+                    full(path, folder / "store", arguments.processes),
+                )
                 for _ in range(repeats)
             ]
-    ratio = statistics.median(reading / ingesting for reading, ingesting in times)
     publish(
         "ingest",
         {
-            "ratio_to_bare_uproot": ratio,
+            "ratio_to_bare_uproot": statistics.median(reading / ingesting for reading, _, ingesting in times),
+            "ratio_to_uproot_with_isal": statistics.median(reading / ingesting for _, reading, ingesting in times),
             "peak_rss_gb": peak[0],
-            "bare_jets_per_s": jets / statistics.median(reading for reading, _ in times),
-            "ingest_jets_per_s": jets / statistics.median(ingesting for _, ingesting in times),
+            "bare_jets_per_s": jets / statistics.median(reading for reading, *_ in times),
+            "ingest_jets_per_s": jets / statistics.median(ingesting for *_, ingesting in times),
             "processes": arguments.processes,
             "jets": jets,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -10,38 +11,41 @@ import uproot
 
 from foundation.schema import DetectorSchema
 
-FEATURES = 17
-MOST = 128
-COLUMNS = [f"part_{i}" for i in range(FEATURES)]
-CLASSES = [f"label_{i}" for i in range(10)]
+FLOATS = ["px", "py", "pz", "energy", "deta", "dphi", "pt", "d0val", "d0err", "dzval", "dzerr"]
+FLAGS = ["charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]
+BRANCHES = [f"part_{name}" for name in FLOATS + FLAGS]
+FEATURES, MOST, CLASSES = len(BRANCHES), 128, 10
+BASKET = 5_000  # jets
 
 
-def schema() -> DetectorSchema:
-    """Every feature as it is in the file, all rows in one split."""
-    return DetectorSchema.load(
-        {
-            "name": "jetclass_like",
-            "modalities": {
-                "particles": {"max_tokens": MOST, "features": {name: {"expression": name} for name in COLUMNS}}
-            },
-            "labels": {"jet_class": {"classes": {name: name for name in CLASSES}}},
-            "split": {"key": "event", "fractions": {"train": 1.0}},
-        }
-    )
+def schema(**changes: Any) -> DetectorSchema:
+    """Every branch as a feature."""
+    features = {name.removeprefix("part_"): {"expression": name} for name in BRANCHES}
+    coordinates = {name: name for name in ("px", "py", "pz", "energy")}
+    description = {
+        "name": "jetclass_like",
+        "modalities": {"particles": {"features": features, "coordinates": coordinates, "max_tokens": MOST}},
+        "labels": {"jet": {"classes": {f"c{i}": i for i in range(CLASSES)}, "expression": "label"}},
+    }
+    return DetectorSchema.load(description | changes)
 
 
-def write(path: Path, jets: int, seed: int = 0, chunk: int = 10_000) -> Path:
-    """A ROOT file of random jets; gamma-distributed multiplicities, as those of quark, gluon and top jets together."""
-    rng = np.random.default_rng(seed)
-    types = dict.fromkeys(COLUMNS, "var * float32") | {name: np.dtype(bool) for name in CLASSES}
-    with uproot.recreate(path, compression=uproot.ZSTD(1)) as file:
-        file.mktree("tree", types | {"event": np.dtype(np.int64)})
-        for start in range(0, jets, chunk):
-            rows = min(chunk, jets - start)
-            counts = np.clip(rng.gamma(4.0, 10.0, rows).astype(np.int64), 1, MOST)
-            total = int(counts.sum())
-            columns = {n: ak.unflatten(rng.normal(size=total).astype(np.float32), counts) for n in COLUMNS}
-            kind = rng.integers(0, len(CLASSES), rows)
-            columns |= {name: kind == i for i, name in enumerate(CLASSES)}
-            file["tree"].extend(columns | {"event": start + np.arange(rows)})
+def write(path: Path, jets: int, tokens: int = 0) -> Path:
+    """A ROOT file of random jets in ROOT's default compression; `tokens` constituents each, if that is given.
+
+    Multiplicities are gamma-distributed: those of quark, gluon, W and top jets together.
+    """
+    rng = np.random.default_rng(0)
+    with uproot.recreate(path) as file:
+        file.mktree("tree", dict.fromkeys(BRANCHES, "var * float32") | {"label": np.int32})
+        for start in range(0, jets, BASKET):
+            rows = min(BASKET, jets - start)
+            counts = np.clip(rng.gamma(4.0, 10.0, rows).astype(int), 1, MOST) if not tokens else np.full(rows, tokens)
+            content: dict[str, Any] = {"label": rng.integers(0, CLASSES, rows).astype(np.int32)}
+            for name in BRANCHES:
+                flag = name.removeprefix("part_") in FLAGS
+                values = rng.integers(0, 2, counts.sum()) if flag else rng.normal(size=counts.sum())
+                values = np.abs(values) if name == "part_energy" else values
+                content[name] = ak.unflatten(values.astype(np.float32), counts)
+            file["tree"].extend(content)
     return path

@@ -48,7 +48,7 @@ class JetRecords:
         folder = store.path / "train" / "000000"
         self.values = np.load(folder / "tokens.particles.values.npy", mmap_mode="r").view(np.ndarray)
         self.offsets = np.load(folder / "tokens.particles.offsets.npy")
-        self.labels = np.load(folder / "label.jet_class.npy")
+        self.labels = np.load(folder / "label.jet.npy")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,14 +73,14 @@ def padded(path: Path) -> float:
     """
     start, jets = time.perf_counter(), 0
     tree = f"{path}:tree"
-    columns = [*jetclass_like.COLUMNS, *jetclass_like.CLASSES]
+    columns = [*jetclass_like.BRANCHES, "label"]
     options = {"decompression_executor": uproot.ThreadPoolExecutor(2), "step_size": 10_000}
     for chunk in uproot.iterate(tree, columns, library="ak", **options):
-        mask = np.arange(jetclass_like.MOST) < ak.to_numpy(ak.num(chunk[jetclass_like.COLUMNS[0]]))[:, None]
+        mask = np.arange(jetclass_like.MOST) < ak.to_numpy(ak.num(chunk[jetclass_like.BRANCHES[0]]))[:, None]
         values = np.zeros((*mask.shape, jetclass_like.FEATURES), np.float32)
-        for position, name in enumerate(jetclass_like.COLUMNS):
+        for position, name in enumerate(jetclass_like.BRANCHES):
             values[mask, position] = ak.to_numpy(ak.flatten(chunk[name]))
-        label = np.stack([ak.to_numpy(chunk[c]) for c in jetclass_like.CLASSES], axis=-1).argmax(axis=-1)
+        label = ak.to_numpy(chunk["label"])
         jets += len(label)
     return jets / (time.perf_counter() - start)
 
@@ -106,10 +106,10 @@ def on_device(loader: Loader, seconds: float) -> float:
 def label_variance(store: Store, batch_size: int = 256) -> float:
     """Variance of the class counts of a batch over that of independent draws, one length bucket."""
     loader = Loader(store, "train", seed=0, buckets=1, batch_size=batch_size)
-    labels = store.labels("train", "jet_class")
+    labels = store.labels("train", "jet")
     rows: Iterator[np.ndarray] = (loader.plan.batch(step).rows for step in range(loader.batches_per_epoch - 1))
-    counts = np.array([np.bincount(labels[each], minlength=len(jetclass_like.CLASSES)) for each in rows])
-    share = np.bincount(labels, minlength=len(jetclass_like.CLASSES)) / len(labels)
+    counts = np.array([np.bincount(labels[each], minlength=jetclass_like.CLASSES) for each in rows])
+    share = np.bincount(labels, minlength=jetclass_like.CLASSES) / len(labels)
     expected = batch_size * share
     return float((((counts - expected) ** 2).mean(axis=0) / (expected * (1 - share))).mean())
 
@@ -121,7 +121,9 @@ def main() -> None:
     jets, seconds = (40_000, 1.5) if quick else (400_000, 8.0)
     with tempfile.TemporaryDirectory() as folder:
         path = jetclass_like.write(Path(folder) / "jets.root", jets)
-        store = Store.open(ingest([path], schema=jetclass_like.schema(), out=Path(folder) / "store"))
+        store = Store.open(
+            ingest([path], schema=jetclass_like.schema(split={"fractions": {"train": 1.0}}), out=Path(folder) / "store")
+        )
         loader = Loader(store, "train", seed=0, batch_tokens=TOKENS, buckets=BUCKETS)
         rounds = []
         for _ in range(ROUNDS):

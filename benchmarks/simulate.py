@@ -33,7 +33,7 @@ from foundation.simulate.events import BATCH_EVENTS, hard_settings, start, world
 from foundation.simulate.plan import Task, run_task
 from foundation.simulate.processes import PROCESSES
 from foundation.simulate.write import new_file
-from foundation.store.workers import Processes
+from foundation.workers import Processes
 
 CORES = 2
 LABEL = "label_QCD"

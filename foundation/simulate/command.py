@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from foundation.cluster import ClusterConfig
 from foundation.command import Command
 from foundation.errors import ConfigError
 from foundation.interrupt import stoppable
@@ -17,7 +18,6 @@ from foundation.simulate.config import SimulateConfig
 from foundation.simulate.engine import Simulated, simulate
 from foundation.simulate.plan import kind_of
 from foundation.simulate.write import metadata, read_metadata
-from foundation.store.settings import ClusterConfig
 
 
 def _arguments(parser: Any) -> None:

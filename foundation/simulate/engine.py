@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from foundation.cluster import ClusterConfig, make_workers
 from foundation.errors import ConfigError, missing_extra
 from foundation.interrupt import stoppable
 from foundation.progress import Bar, progress
@@ -18,9 +19,7 @@ from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.parts import Partial, make_chunk, open_partial, read_chunk
 from foundation.simulate.plan import Plan, kind_of
 from foundation.simulate.write import by_time, check_room, joined, metadata, new_file, shuffled
-from foundation.store.cluster import make_workers
-from foundation.store.settings import ClusterConfig
-from foundation.store.workers import Workers
+from foundation.workers import Workers
 
 SHUFFLE_STREAM = 1 << 16  # beyond every class index, so that no chunk shares its seed with the shuffling
 

@@ -140,8 +140,8 @@ def _cells(tracks: Tracks, cfg: CalorimeterConfig) -> Int[np.ndarray, " T"]:
     count = len(tracks.pt)
     zero = np.zeros(count)
     particles = Crossing(
-        tracks.event, tracks.vertex, np.full(count, HADRON), tracks.pdgid, tracks.charge, tracks.pt, tracks.eta, tracks.phi,
-        tracks.pt * np.cosh(tracks.eta), zero, tracks.z0,
+        tracks.event, tracks.vertex, np.full(count, HADRON), tracks.pdgid, tracks.charge,
+        tracks.pt, tracks.eta, tracks.phi, tracks.pt * np.cosh(tracks.eta), zero, tracks.z0,
     )  # fmt: skip
     eta, phi, arrives = reach(particles, cfg)
     ring = ring_of(eta)

@@ -8,25 +8,24 @@ finish: the units' shards become the store. Interrupted anywhere, the same comma
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
+from foundation.cluster import make_workers
 from foundation.command import Command
 from foundation.errors import ConfigError, DataError, RunError, SchemaError
+from foundation.interrupt import stoppable
 from foundation.io.files import expand, is_url
 from foundation.progress import console, progress
 from foundation.runs import check_room, sha256, write_json
 from foundation.schema import DetectorSchema
 from foundation.store import spare
-from foundation.store.cluster import make_workers
 from foundation.store.finish import Finish
 from foundation.store.index import MANIFEST
 from foundation.store.job import Job, SourceFile, Unit
@@ -36,7 +35,7 @@ from foundation.store.probe import SKIP_ADVICE, columns_of, probe
 from foundation.store.settings import IngestConfig
 from foundation.store.unfinished import DONE, Journal, check_disk, discard, empty, in_place, locked
 from foundation.store.unit import Outcome, is_complete, run_unit
-from foundation.store.workers import Processes, Workers
+from foundation.workers import Processes, Workers
 
 BYTES_PER_PROCESS = 20_000_000  # of input, for which another process is worth starting
 FEW_FILES = 16  # are looked at here; more by all workers
@@ -218,32 +217,6 @@ class Ingest:
         discard(self.folder)
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal ended the work."""
-
-    def __init__(self, number: int):
-        super().__init__("stopped; what is done is kept, the same command goes on")
-        self.number = number
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped`, which ends the workers."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def _arguments(parser: Any) -> None:
     parser.add_argument("files", nargs="+", help="detector files, URLs, or quoted patterns such as 'data/*.root'")
     parser.add_argument("--schema", required=True, help="YAML file or preset that describes the data, e.g. data/jets")
@@ -255,7 +228,7 @@ def _arguments(parser: Any) -> None:
 
 
 def _run(arguments: Any) -> None:
-    with _stopped_by_signals():
+    with stoppable("stopped; what is done is kept, the same command goes on"):
         out = ingest(
             arguments.files,
             schema=arguments.schema,

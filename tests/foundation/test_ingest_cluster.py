@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from detector import columns, schema, write
 
+from foundation.cluster import ClusterConfig, slurm_cluster
 from foundation.errors import ConfigError, DataError, RunError, ToolError
-from foundation.store.cluster import slurm_cluster
 from foundation.store.ingest import IngestConfig, ingest
-from foundation.store.settings import ClusterConfig
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `cluster`")
 CFG = IngestConfig(chunk_rows=70, shard_rows=100)
@@ -82,7 +81,7 @@ def test_an_error_of_the_user_comes_back_as_it_is(cluster, files, tmp_path):
 
 
 def test_no_scheduler_there(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("foundation.store.cluster.SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr("foundation.cluster.SECONDS_TO_CONNECT", 1)
     with pytest.raises(RunError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
         ingest(files, schema=schema(), cfg=CFG, out=tmp_path / "s", scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())

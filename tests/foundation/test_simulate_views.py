@@ -13,7 +13,7 @@ import pytest
 
 from foundation.command import load_config
 from foundation.errors import ConfigError, ToolError
-from foundation.schema import DetectorSchema
+from foundation.schema import DetectorSchema, Label
 from foundation.simulate import SimulateConfig
 from foundation.simulate.config import check
 from foundation.simulate.plan import Task, kind_of
@@ -159,3 +159,37 @@ def test_views_are_reproducible_and_the_showers_setting_acts(pairs):
     # Without final-state radiation a W boson is two quarks' hadrons and no more.
     bare = pairs["jet_nparticles"][pairs["variation"] == 2].mean()
     assert bare < 0.8 * pairs["jet_nparticles"][pairs["variation"] == 0].mean()
+
+
+@needs_sim
+@pytest.mark.slow
+def test_from_the_command_to_a_store_pairs_stay_in_one_split_and_time_is_ordered(tmp_path):
+    import json
+
+    import uproot
+
+    from foundation.simulate.conditions_config import Change, ConditionsConfig
+    from foundation.simulate.engine import simulate
+    from foundation.store import Store
+    from foundation.store.ingest import ingest
+
+    run = ConditionsConfig(100.0, (Change("track_loss", 0.5, start=50.0),))
+    views = ViewsConfig(2, (Variation("no_fsr", ("PartonLevel:FSR = off",)),))
+    cfg = dataclasses.replace(CFG, jets_per_class=10, views=views, conditions=run)
+    made = simulate(cfg, tmp_path / "views.root")
+    with uproot.open(tmp_path / "views.root") as file:
+        rows, stored = file["tree"].arrays(library="np"), json.loads(file["metadata"])
+    assert made.rows == len(rows["event_id"]) == 2 * 10 * 2
+    assert made.lost == rows["views_lost"].sum()
+    assert stored["settings"]["views"]["variations"][0]["name"] == "no_fsr"
+    assert (np.diff(rows["time"]) >= 0).all()
+    assert np.array_equal(rows["event_id"][::2], rows["event_id"][1::2])
+    assert np.array_equal(rows["time"][::2], rows["time"][1::2])
+    assert np.array_equal(rows["condition_track_loss"], np.float32(0.5) * (rows["time"] >= 50))
+    assert rows["view"].tolist() == [0, 1] * 20
+    schema = load_config(DetectorSchema, "data/jetviews")
+    schema = dataclasses.replace(schema, labels={"jet_class": Label("class", {"QCD": "label_QCD", "Wqq": "label_Wqq"})})
+    store = Store.open(ingest([made.path], schema=schema, out=tmp_path / "store", processes=1))
+    found = [store.observers(split)["event_id"] for split in store.splits]
+    assert sum(len(ids) for ids in found) == 40
+    assert all((np.unique(ids, return_counts=True)[1] == 2).all() for ids in found)

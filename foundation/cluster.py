@@ -1,18 +1,45 @@
-"""Ingest on a cluster: workers of a dask.distributed scheduler, which SLURM may start."""
+"""Work on a cluster: workers of a dask.distributed scheduler, which SLURM may start."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from foundation.errors import RunError, ToolError, missing_extra
-from foundation.store.settings import ClusterConfig
-from foundation.store.workers import Processes, Workers
+from foundation.workers import Processes, Workers
 
 SLURM = "slurm"
 IN_FLIGHT = 1000  # tasks that the scheduler holds at a time
 SECONDS_TO_CONNECT = 30
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Jobs that `--scheduler slurm` submits, each a worker of some cores. They must see the files and the store.
+
+    Attributes:
+        jobs: how many.
+        cores: of each job; it runs as many units of work at once.
+        memory: of each job, as SLURM takes it; about 1 GB per core is needed.
+        walltime: of each job; units that a job does not finish are done by another.
+        queue: partition; empty for the site's default.
+        account: empty for the site's default.
+        directives: more lines for the head of the job script, e.g. `--constraint=cpu`.
+        prologue: shell commands before the worker starts, e.g. `module load python`.
+        interface: network interface that workers and scheduler share, e.g. `ib0`; empty for the default.
+    """
+
+    jobs: int = 4
+    cores: int = 4
+    memory: str = "8GB"
+    walltime: str = "02:00:00"
+    queue: str = ""
+    account: str = ""
+    directives: list[str] = field(default_factory=list)
+    prologue: list[str] = field(default_factory=list)
+    interface: str = ""
 
 
 def make_workers(scheduler: str, processes: int, cluster: ClusterConfig) -> Workers:
