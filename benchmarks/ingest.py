@@ -4,7 +4,8 @@
 
 Goals (BENCHMARKS.md): at least 0.6 of the bare rate, at most 2 GB in this process and its workers together. The file is
 like JetClass: 40 constituents per jet on average, 128 at most, 17 branches, ROOT's default compression (zlib), which
-ingest reads with the library isal, and uproot by itself with zlib. Ingest does all it ever does: checksums of the file and of the shards, checks of every value, statistics, division by content, fsync.
+ingest reads with the library isal, and uproot by itself with zlib. Ingest does all it ever does: checksums of the file
+and of the shards, checks of every value, statistics, division by content, fsync.
 """
 
 from __future__ import annotations
