@@ -188,7 +188,9 @@ def test_from_the_command_to_a_store_pairs_stay_in_one_split_and_time_is_ordered
     assert np.array_equal(rows["condition_track_loss"], np.float32(0.5) * (rows["time"] >= 50))
     assert rows["view"].tolist() == [0, 1] * 20
     schema = load_config(DetectorSchema, "data/jetviews")
-    schema = dataclasses.replace(schema, labels={"jet_class": Label("class", {"QCD": "label_QCD", "Wqq": "label_Wqq"})})
+    schema = dataclasses.replace(
+        schema, labels={"jet_class": Label(kind="class", classes={"QCD": "label_QCD", "Wqq": "label_Wqq"})}
+    )
     store = Store.open(ingest([made.path], schema=schema, out=tmp_path / "store", processes=1))
     found = [store.observers(split)["event_id"] for split in store.splits]
     assert sum(len(ids) for ids in found) == 40
