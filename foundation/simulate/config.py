@@ -79,6 +79,8 @@ def check(cfg: SimulateConfig) -> None:
         raise ConfigError(f"seed = {cfg.seed}: at least 0 is needed")
     _check_detector(cfg.detector)
     check_views(cfg.views, cfg.sample)
+    for variation in cfg.views.variations:
+        _check_detector(dataclasses.replace(cfg.detector, **variation.detector))
     check_conditions(cfg.conditions, pileup=cfg.sample == "events")
     if cfg.sample == "events":
         check_events(cfg.events, [change.kind for change in cfg.conditions.changes])

@@ -22,7 +22,7 @@ import numpy as np
 import pythia8mc
 from jaxtyping import Int
 
-from foundation.errors import ToolError
+from foundation.errors import DataError, ToolError
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import Particles
 from foundation.simulate.events import hard_settings, stable_particles, start, world_settings
@@ -31,6 +31,7 @@ from foundation.simulate.processes import Process
 PROCESS_ID = 9999  # Pythia's own number for external processes
 UNIT_WEIGHT = 3  # Les Houches strategy: take every event, once
 STATUS = {21: -1, 22: 2, 23: 1}  # Pythia's |status| -> Les Houches: incoming, resonance, outgoing
+MOST_FAILURES = 1000
 NO_SCALE = -1.0  # Pythia then takes the event's scale, and the resonance's mass for what it decays to
 # Momenta and masses are those given, to the last bit of the outgoing particles.
 EXTERNAL = ("Beams:frameType = 5", "LesHouches:setQuarkMass = 0", "LesHouches:setLeptonMass = 0")
@@ -55,15 +56,20 @@ def hard_events(process: Process, cfg: SimulateConfig, seed: int) -> Iterator[Ha
 
     Raises:
         ConfigError: Pythia refuses a setting, or cannot start.
+        DataError: it makes no event.
     """
     settings = (*world_settings(cfg, seed), *hard_settings(process, cfg), *process.settings, *cfg.pythia)
     pythia = start(process.label, (*settings, "PartonLevel:all = off"))
-    while True:
-        if pythia.next():
-            record = pythia.process
-            particles = tuple(_les_houches(record[i]) for i in range(3, record.size()))
-            info = pythia.infoPython()
-            yield HardEvent(info.QFac(), info.alphaEM(), info.alphaS(), particles)
+    failures = 0
+    while failures < MOST_FAILURES:
+        if not pythia.next():
+            failures += 1
+            continue
+        failures = 0
+        record, info = pythia.process, pythia.infoPython()
+        particles = tuple(_les_houches(record[i]) for i in range(3, record.size()))
+        yield HardEvent(info.QFac(), info.alphaEM(), info.alphaS(), particles)
+    raise DataError(f"{process.label}: Pythia failed {failures} times in a row to make a hard event; see its messages")
 
 
 def _les_houches(particle: Any) -> tuple[Any, ...]:

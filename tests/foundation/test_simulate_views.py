@@ -36,6 +36,7 @@ JETS = 12
         (ViewsConfig(1, (Variation("a"),)), "views.count = 1 shows none"),
         (ViewsConfig(2, (Variation("a"), Variation("a"))), "name of its own.*got 'a'"),
         (ViewsConfig(2, (Variation("nominal"),)), "name of its own"),
+        (ViewsConfig(2, (Variation("a", detector={"hadron_efficiency": 1.5}),)), r"hadron_efficiency: 1\.5"),
         (ViewsConfig(2, (Variation("a", detector={"hcal": 1.0}),)), "a: detector: no setting 'hcal'; did you mean"),
     ],
 )
