@@ -67,7 +67,7 @@ def objects(folder: Path | None, cache: Path, events: int) -> dict[str, float]:
     """Top pairs beside CMS's simulation, and zero bias beside CMS's data, which are selected by a trigger."""
     figures: dict[str, float] = {}
     for process, category, with_met, file, caption in (
-        # The vectors of 2022 have no MET, those of 2023 (the same events) jets in the place of e/gamma.
+        # The vectors of 2022 have no MET, those of 2023 (other events) jets in the place of e/gammas.
         ("ttbar", "2022:pp:ttbar_MC", "2023:pp:ttbar_MC", "l1-ttbar", "Top pairs, Level-1 objects"),
         ("zero_bias", "2024:pp:data", "2024:pp:data", "l1-zerobias", "Zero bias (detfm), triggered data (CMS)"),
     ):

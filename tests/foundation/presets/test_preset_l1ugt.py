@@ -106,6 +106,17 @@ def test_missing_energy_opposes_the_jets_where_it_is_there(l1ugt, raw):
     assert (met[~absent, 0] > 0).mean() > 0.9
 
 
+def test_e_gammas_and_taus_are_jets_in_all_but_data_and_the_top_pairs_of_2022(raw):
+    real = np.char.endswith(raw["category"], b":data") | (raw["category"] == b"2022:pp:ttbar_MC")
+    assert (~real).sum() == 80_119
+    for name, others in (("eg", 17), ("tau", 2)):  # the trap
+        leading, jet = raw[name][..., 0].max(axis=1), raw["jet"][..., 0].max(axis=1)
+        assert (leading != np.minimum(jet, 127.5))[~real].sum() == others
+        assert (leading == np.minimum(jet, 127.5))[real & (jet > 0)].mean() < 0.01
+    for name, ends in (("muon", (127, 255)), ("eg", (127.5, 255.5)), ("tau", (127.5, 255.5)), ("jet", (511.5, 1023.5))):
+        assert (raw[name][~real, :, 0].max(), raw[name][real, :, 0].max()) == ends
+
+
 def test_the_same_events_are_under_several_categories(raw):
     jets = {name: {tuple(row) for row in jets_of({"jet": raw["jet"][raw["category"] == name]})}
             for name in (b"2017:pp:unspecified", b"2018:pp:unspecified", b"2018:HI:unspecified")}  # fmt: skip
