@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,13 +78,15 @@ def check(cfg: SimulateConfig) -> None:
     """
     if cfg.seed < 0:
         raise ConfigError(f"seed = {cfg.seed}: at least 0 is needed")
+    if not 0 < cfg.beam_energy < math.inf:
+        raise ConfigError(f"beam_energy = {cfg.beam_energy} GeV is no energy of a collision")
     _check_detector(cfg.detector)
     check_views(cfg.views, cfg.sample)
     for variation in cfg.views.variations:
         _check_detector(dataclasses.replace(cfg.detector, **variation.detector))
     check_conditions(cfg.conditions, pileup=cfg.sample == "events")
     if cfg.sample == "events":
-        check_events(cfg.events, [change.kind for change in cfg.conditions.changes])
+        check_events(cfg.events, cfg.beam_energy, [change.kind for change in cfg.conditions.changes])
     else:
         _check_jets(cfg)
 
@@ -146,7 +149,7 @@ def _check_rounding(cfg: SimulateConfig) -> None:
 def _check_detector(detector: DetectorConfig) -> None:
     for setting in dataclasses.fields(detector):
         value = getattr(detector, setting.name)
-        if value < 0 or (setting.name.endswith("efficiency") and value > 1):
+        if not 0 <= value < math.inf or (setting.name.endswith("efficiency") and value > 1):
             raise ConfigError(f"detector.{setting.name}: {value} is out of range")
     if min(detector.ecal_cell, detector.hcal_cell) <= 0:
         raise ConfigError("detector.ecal_cell and detector.hcal_cell must be positive")

@@ -5,6 +5,7 @@ Numbers in braces are parameters: `events.parameters: {wprime: {m_x: 300}}` chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ class EventProcess:
         settings: Pythia settings with parameters in braces; empty for zero bias, which has no hard collision.
         parameters: name -> default value.
         decays: (parent, children): the children's masses must be less than the parent's. Parameters or numbers.
+        least: masses or transverse momenta of what the collision makes first; the beams must have their sum. Likewise.
     """
 
     name: str
@@ -30,9 +32,11 @@ class EventProcess:
     settings: tuple[str, ...] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     decays: tuple[tuple[str | float, tuple[str | float, ...]], ...] = ()
+    least: tuple[str | float, ...] = ()
 
 
-_HIGGS_MASS, _BOTTOM_MASS, _TAU_MASS, _CHARM_MASS = 125.0, 4.8, 1.777, 1.5
+_TOP_MASS, _HIGGS_MASS, _W_MASS = 173.0, 125.0, 80.4
+_BOTTOM_MASS, _TAU_MASS, _CHARM_MASS = 4.8, 1.777, 1.5
 _W_TO_LEPTONS = ("24:onMode = off", "24:onIfAny = 11 13")
 _NARROW_A = (  # the light pseudoscalar, as narrow as no detector resolves
     "36:m0 = {m_a}",
@@ -43,10 +47,12 @@ _NARROW_A = (  # the light pseudoscalar, as narrow as no detector resolves
 )
 
 
-def _z_to(lepton: int) -> tuple[str, ...]:
+def _z_to(name: str, index: int, lepton: int, leptons: str) -> EventProcess:
     # The mass window keeps the photon's low-mass tail out; gmZmode = 0 has the interference in it.
     mass = ("PhaseSpace:mHatMin = {m_min}",)
-    return ("WeakSingleBoson:ffbar2gmZ = on", "23:onMode = off", f"23:onIfAny = {lepton}", *mass)
+    settings = ("WeakSingleBoson:ffbar2gmZ = on", "23:onMode = off", f"23:onIfAny = {lepton}", *mass)
+    comment = f"Z (and virtual photon) to {leptons}"
+    return EventProcess(name, index, comment, settings, {"m_min": 60.0}, least=("m_min",))
 
 
 EVENT_PROCESSES: dict[str, EventProcess] = {
@@ -59,12 +65,25 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             "QCD two-jet events above a transverse momentum",
             ("HardQCD:all = on", "PhaseSpace:pTHatMin = {pt_min}"),
             {"pt_min": 30.0},
+            least=("pt_min", "pt_min"),
         ),
-        EventProcess("ttbar", 2, "top quark pairs, all decays", ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")),
-        EventProcess("w_lnu", 3, "W to an electron or a muon", ("WeakSingleBoson:ffbar2W = on", *_W_TO_LEPTONS)),
-        EventProcess("z_ee", 4, "Z (and virtual photon) to electrons", _z_to(11), {"m_min": 60.0}),
-        EventProcess("z_mumu", 5, "Z (and virtual photon) to muons", _z_to(13), {"m_min": 60.0}),
-        EventProcess("z_tautau", 6, "Z (and virtual photon) to taus", _z_to(15), {"m_min": 60.0}),
+        EventProcess(
+            "ttbar",
+            2,
+            "top quark pairs, all decays",
+            ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"),
+            least=(_TOP_MASS, _TOP_MASS),
+        ),
+        EventProcess(
+            "w_lnu",
+            3,
+            "W to an electron or a muon",
+            ("WeakSingleBoson:ffbar2W = on", *_W_TO_LEPTONS),
+            least=(_W_MASS,),
+        ),
+        _z_to("z_ee", 4, 11, "electrons"),
+        _z_to("z_mumu", 5, 13, "muons"),
+        _z_to("z_tautau", 6, 15, "taus"),
         EventProcess(
             "haa4b",
             7,
@@ -72,6 +91,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             ("HiggsSM:gg2H = on", "25:m0 = 125", "25:onMode = off", "25:addChannel = 1 1.0 100 36 36", *_NARROW_A),
             {"m_a": 15.0},
             ((_HIGGS_MASS, ("m_a", "m_a")), ("m_a", (_BOTTOM_MASS, _BOTTOM_MASS))),
+            (_HIGGS_MASS,),
         ),
         EventProcess(
             "vbf_hinv",
@@ -86,6 +106,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
                 "23:onMode = off",
                 "23:onIfAny = 12 14 16",
             ),
+            least=(_HIGGS_MASS,),
         ),
         EventProcess(
             "wprime",
@@ -108,6 +129,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             ),
             {"m_resonance": 3500.0, "m_x": 500.0, "m_y": 100.0},
             (("m_resonance", ("m_x", "m_y")), ("m_x", (10.0,)), ("m_y", (10.0,))),
+            ("m_resonance",),
         ),
         EventProcess(
             "leptoquark",
@@ -121,6 +143,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             ),
             {"m_lq": 1000.0},
             (("m_lq", (_CHARM_MASS, _TAU_MASS)),),
+            ("m_lq", "m_lq"),
         ),
         EventProcess(
             "hidden_valley",
@@ -158,6 +181,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             ),
             {"m_z": 2000.0, "m_meson": 20.0, "r_inv": 0.3, "lambda": 10.0},
             (("m_z", ("m_meson", "m_meson")), ("m_meson", (1.0,))),
+            ("m_z",),
         ),
         EventProcess(
             "high_multiplicity",
@@ -179,6 +203,7 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             ),
             {"m_resonance": 1000.0, "m_h": 125.0, "m_a": 50.0},
             (("m_resonance", ("m_h", "m_h")), ("m_h", ("m_a", "m_a")), ("m_a", (_BOTTOM_MASS, _BOTTOM_MASS))),
+            ("m_resonance",),
         ),
     )
 }
@@ -203,8 +228,11 @@ def process_settings(name: str, changed: Mapping[str, float]) -> tuple[str, ...]
     return tuple(setting.format(**values) for setting in process.settings)
 
 
-def check_processes(names: Mapping[str, int], parameters: Mapping[str, Mapping[str, float]]) -> None:
-    """Refuses unknown processes and parameters, and masses that no decay conserves, before anything is generated.
+def check_processes(
+    names: Mapping[str, int], parameters: Mapping[str, Mapping[str, float]], beam_energy: float
+) -> None:
+    """Refuses unknown processes and parameters, and masses that no decay or that the beams do not give, before anything
+    is generated.
 
     Raises:
         ConfigError: names what is known.
@@ -226,11 +254,13 @@ def check_processes(names: Mapping[str, int], parameters: Mapping[str, Mapping[s
                     f"events.parameters.{name}: no parameter '{parameter}'; known: {', '.join(known) or 'none'}"
                 )
         _check_values(name, {**known, **changed})
+    for name in names:
+        _check_threshold(name, parameters.get(name, {}), beam_energy)
 
 
 def _check_values(name: str, values: Mapping[str, float]) -> None:
     for parameter, value in values.items():
-        if not value >= 0 or (parameter == "r_inv" and value > 1):
+        if not 0 <= value < math.inf or (parameter == "r_inv" and value > 1):
             raise ConfigError(f"events.parameters.{name}.{parameter}: {value} is out of range")
     for parent, children in EVENT_PROCESSES[name].decays:
         mass, products = _value(parent, values), [_value(child, values) for child in children]
@@ -239,6 +269,16 @@ def _check_values(name: str, values: Mapping[str, float]) -> None:
                 f"events.parameters.{name}: {_text(parent)} = {mass:g} GeV is not above the mass of its decay products,"
                 f" {' + '.join(f'{product:g}' for product in products)} GeV"
             )
+
+
+def _check_threshold(name: str, changed: Mapping[str, float], beam_energy: float) -> None:
+    process = EVENT_PROCESSES[name]
+    values = [_value(each, {**process.parameters, **changed}) for each in process.least]
+    if sum(values) >= beam_energy:
+        raise ConfigError(
+            f"events.processes.{name}: above the threshold: {' + '.join(f'{value:g}' for value in values)} GeV are"
+            f" needed, beam_energy is {beam_energy:g} GeV"
+        )
 
 
 def _text(name: str | float) -> str:

@@ -71,7 +71,7 @@ def start(name: str, settings: Sequence[str], source: Any = None) -> Any:
     pythia = pythia8mc.Pythia("", False)
     for setting in settings:
         if not pythia.readString(setting):
-            raise ConfigError(f"Pythia does not know the setting '{setting}'")
+            raise ConfigError(f"Pythia does not know the setting '{setting}', or not this value")
     if source is not None:
         pythia.setLHAupPtr(source)
     if not pythia.init():

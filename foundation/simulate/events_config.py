@@ -6,6 +6,7 @@ Numbers are those of CMS where a source is named and of our choosing ("choice") 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -246,7 +247,7 @@ class EventsConfig:
     level1: Level1Config = field(default_factory=Level1Config)
 
 
-def check_events(events: EventsConfig, changes: Sequence[str] = ()) -> None:
+def check_events(events: EventsConfig, beam_energy: float, changes: Sequence[str] = ()) -> None:
     """Refuses settings that cannot give an event, before any is generated. `changes` are the kinds of the conditions.
 
     Raises:
@@ -256,7 +257,7 @@ def check_events(events: EventsConfig, changes: Sequence[str] = ()) -> None:
     for kind in changes:
         if kind in ("beam_spot_x", "beam_spot_y"):
             raise ConfigError(f"conditions.changes: {kind}: whole events do not show it, Level-1 tracks have no d0")
-    check_processes(events.processes, events.parameters)
+    check_processes(events.processes, events.parameters, beam_energy)
     for name in events.collections:
         if name not in COLLECTIONS:
             raise ConfigError(f"events.collections: no collection '{name}'; {close_names(name, COLLECTIONS)}")
@@ -274,7 +275,7 @@ def _check_stage(stage: str, settings: Any) -> None:
         if not isinstance(value, int | float):
             continue
         probability = setting.name.endswith("efficiency") or setting.name in ("hadron_mip", "quality_good")
-        if not value >= 0 or (probability and value > 1):
+        if not 0 <= value < math.inf or (probability and value > 1):
             raise ConfigError(f"events.{stage}.{setting.name}: {value} is out of range")
         if setting.name in ("tower_lsb", "tower_bits", "magnetic_field", "vertex_bin", "radius") and value <= 0:
             raise ConfigError(f"events.{stage}.{setting.name} must be positive")

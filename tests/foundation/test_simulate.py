@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -53,6 +54,8 @@ needs_sim = pytest.mark.skipif(bool(MISSING), reason=f"needs pip install 'detfm[
         ({"mantissa_bits": {"part_px": 9}, "steps": {"part_px": 0.1}}, "both"),
         ({"steps": {"part_energy": 0.5}}, "mantissa_bits"),
         ({"detector": DetectorConfig(hadron_efficiency=1.5)}, r"detector\.hadron_efficiency: 1\.5"),
+        ({"detector": DetectorConfig(ecal_stochastic=math.nan)}, r"detector\.ecal_stochastic: nan"),
+        ({"beam_energy": -5.0}, "beam_energy = -5.0 GeV"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_generating(tmp_path, change, message):

@@ -477,6 +477,12 @@ def events(**settings) -> SimulateConfig:
         ({"parameters": {"haa4b": {"m_a": 9}}}, "m_a = 9 GeV is not above"),
         ({"parameters": {"wprime": {"m_x": 3450}}}, "m_resonance = 3500 GeV"),
         ({"parameters": {"hidden_valley": {"r_inv": 1.5}}}, "out of range"),
+        ({"parameters": {"wprime": {"m_x": math.inf}}}, "out of range"),
+        ({"processes": {"wprime": 5}, "parameters": {"wprime": {"m_resonance": 2e4}}}, "wprime: above the threshold"),
+        ({"processes": {"leptoquark": 5}, "parameters": {"leptoquark": {"m_lq": 7e3}}}, r"7000 \+ 7000 GeV are needed"),
+        ({"processes": {"qcd": 5}, "parameters": {"qcd": {"pt_min": 8e3}}}, "qcd: above the threshold"),
+        ({"processes": {"z_ee": 5}, "parameters": {"z_ee": {"m_min": 14e3}}}, "z_ee: above the threshold"),
+        ({"calorimeter": CalorimeterConfig(hadron_loss=math.nan)}, "hadron_loss: nan"),
         ({"pileup": PileupConfig(mean=300)}, "0 to 200"),
         ({"pileup": PileupConfig(pool=0)}, "pool of at least one"),
         ({"pileup": PileupConfig(mean=-1)}, "out of range"),
@@ -488,6 +494,14 @@ def events(**settings) -> SimulateConfig:
 def test_impossible_settings_are_refused_before_anything_is_generated(settings, message):
     with pytest.raises(ConfigError, match=message):
         check(events(**settings))
+
+
+@pytest.mark.parametrize("name", [name for name in EVENT_PROCESSES if name != "zero_bias"])
+def test_the_beams_must_reach_the_threshold_of_every_process(name):
+    cfg = events(processes={name: 5})
+    check(dataclasses.replace(cfg, beam_energy=13_000.0))
+    with pytest.raises(ConfigError, match=rf"{name}: above the threshold: .* beam_energy is 50 GeV"):
+        check(dataclasses.replace(cfg, beam_energy=50.0))
 
 
 @pytest.mark.parametrize("preset", ["zerobias", "signals", "ttbar_pu200"])
