@@ -45,6 +45,18 @@ _NARROW_A = (  # the light pseudoscalar, as narrow as no detector resolves
     "36:mMin = 0",
     "36:oneChannel = 1 1.0 100 5 -5",
 )
+_DARK_SECTOR = (  # two colours, one flavour: dark quarks that shower and become mesons, all of one mass
+    "4900101:m0 = {m_quark}",
+    "4900111:m0 = {m_meson}",
+    "4900113:m0 = {m_meson}",
+    "4900211:m0 = {m_meson}",
+    "4900213:m0 = {m_meson}",
+    "HiddenValley:Ngauge = 2",
+    "HiddenValley:nFlav = 1",
+    "HiddenValley:spinFv = 0",
+    "HiddenValley:FSR = on",
+    "HiddenValley:fragment = on",
+)
 
 
 def _z_to(name: str, index: int, lepton: int, leptons: str) -> EventProcess:
@@ -157,20 +169,11 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
                 "4900023:doForceWidth = on",
                 "4900023:onMode = off",
                 "4900023:onIfAny = 4900101",
-                "4900101:m0 = {m_quark}",
-                "4900111:m0 = {m_meson}",
-                "4900113:m0 = {m_meson}",
-                "4900211:m0 = {m_meson}",
-                "4900213:m0 = {m_meson}",
+                *_DARK_SECTOR,
                 "51:m0 = 0.1",
                 "53:m0 = 0.1",
                 "51:isResonance = off",
                 "53:isResonance = off",
-                "HiddenValley:Ngauge = 2",
-                "HiddenValley:nFlav = 1",
-                "HiddenValley:spinFv = 0",
-                "HiddenValley:FSR = on",
-                "HiddenValley:fragment = on",
                 "HiddenValley:alphaOrder = 1",
                 "HiddenValley:Lambda = {lambda}",
                 "HiddenValley:pTminFSR = {pt_min}",
@@ -205,16 +208,40 @@ EVENT_PROCESSES: dict[str, EventProcess] = {
             (("m_resonance", ("m_h", "m_h")), ("m_h", ("m_a", "m_a")), ("m_a", (_BOTTOM_MASS, _BOTTOM_MASS))),
             ("m_resonance",),
         ),
+        EventProcess(
+            "suep",
+            13,
+            "soft unclustered energy: a heavy scalar to dark quarks that shower with a large, constant coupling to many"
+            " light mesons (arXiv:1612.00850; a shower that is nearly isotropic, not a thermal spectrum)",
+            (
+                "HiggsBSM:gg2H2 = on",
+                "Higgs:useBSM = on",
+                "35:m0 = {m_resonance}",
+                "35:mWidth = 0.1",
+                "35:doForceWidth = on",
+                "35:onMode = off",
+                "35:addChannel = 1 1.0 100 4900101 -4900101",
+                *_DARK_SECTOR,
+                "HiddenValley:alphaOrder = 0",
+                "HiddenValley:alphaFSR = {alpha}",
+                "HiddenValley:pTminFSR = {m_quark}",
+                "4900111:oneChannel = 1 1.0 91 3 -3",
+                "4900113:oneChannel = 1 1.0 91 1 -1",
+            ),
+            {"m_resonance": 400.0, "m_meson": 2.0, "alpha": 10.0},
+            (("m_resonance", ("m_meson", "m_meson")), ("m_meson", (1.2,))),
+            ("m_resonance",),
+        ),
     )
 }
 
 
 def derived(name: str, values: Mapping[str, float]) -> dict[str, float]:
-    """The parameters with what follows from them: a hidden valley's quark is half its meson, as confinement wants."""
+    """The parameters with what follows from them: a dark quark is half its meson, as confinement wants."""
+    quark = {"m_quark": values["m_meson"] / 2} if "m_meson" in values else {}
     if name != "hidden_valley":
-        return dict(values)
-    return dict(values) | {
-        "m_quark": values["m_meson"] / 2,
+        return {**values, **quark}
+    return {**values, **quark} | {
         "r_vis": 1 - values["r_inv"],
         "width_z": 0.01 * values["m_z"],
         "pt_min": 1.1 * values["lambda"],

@@ -10,12 +10,13 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+import vector
 
 from foundation.io import open_reader
 from foundation.schema import DetectorSchema
 from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.engine import simulate
-from foundation.simulate.event_processes import EVENT_PROCESSES
+from foundation.simulate.event_processes import EVENT_PROCESSES, process_settings
 from foundation.simulate.events_config import COLLECTIONS, CalorimeterConfig, EventsConfig, PileupConfig
 from foundation.simulate.plan import Task, run_task
 from foundation.store.examples import examples
@@ -105,7 +106,7 @@ def test_every_process_gives_its_particles(name):
     columns = chunk(name, *{"wprime": (40,), "vbf_hinv": (60,)}.get(name, (4,)))
     wanted = {
         "ttbar": 6, "w_lnu": 24, "z_tautau": 15, "haa4b": 36, "vbf_hinv": 25, "wprime": 34, "leptoquark": 42,
-        "hidden_valley": 4900101, "high_multiplicity": 36,
+        "hidden_valley": 4900101, "high_multiplicity": 36, "suep": 35,
     }[name]  # fmt: skip
     assert ak.all(ak.any(abs(columns["truth_pdgid"]) == wanted, axis=1))
     assert (columns["process"] == EVENT_PROCESSES[name].index).all()
@@ -123,6 +124,31 @@ def test_dark_matter_leaves_the_hidden_valley_unseen():
     seen = run_task(visible, Task("hidden_valley", 0, 15))
     unseen = chunk("hidden_valley", 15)
     assert np.median(unseen["gen_met"]) > 5 * max(np.median(seen["gen_met"]), 5)
+
+
+def dark_mesons(name: str, resonance: int) -> tuple[float, float]:
+    """Number, and mean linear sphericity in the frame of the resonance, of the dark mesons of 20 events."""
+    from foundation.simulate.events import start
+
+    settings = ("Print:quiet = on", "Random:setSeed = on", "Random:seed = 3", "Beams:eCM = 13600")
+    numbers, sphericities = [], []
+    for record in start(name, (*settings, *process_settings(name, {}))).nextBatch(20).prt:
+        momenta = vector.array({key: ak.to_numpy(record.p[key]) for key in ("px", "py", "pz", "e")})
+        pdgid = np.abs(ak.to_numpy(record.id))
+        mesons = momenta[np.isin(pdgid, (4900111, 4900113))].boostCM_of(momenta[pdgid == resonance][-1])
+        p = np.stack([mesons.px, mesons.py, mesons.pz])
+        length = np.linalg.norm(p, axis=0)
+        low, middle, _ = np.linalg.eigvalsh((p / length) @ p.T / length.sum())
+        numbers.append(len(length))
+        sphericities.append(1.5 * (low + middle))
+    return float(np.mean(numbers)), float(np.mean(sphericities))
+
+
+def test_soft_unclustered_energy_is_many_mesons_in_all_directions():
+    number, sphericity = dark_mesons("suep", 35)
+    assert number == pytest.approx(80, abs=10)
+    assert sphericity == pytest.approx(0.58, abs=0.08)
+    assert dark_mesons("hidden_valley", 4900023)[1] < 0.3
 
 
 # Pile-up
