@@ -123,6 +123,7 @@ def write_manifest(
         "detfm": "test",
         "schema": schema.to_dict(),
         "splits": {"train": split},
+        "accounting": {"read": int(rows.sum()), "written": int(rows.sum())},
         "statistics": {"split": "train", "modalities": {"particles": statistics}, "globals": {}},
         "files": {name: {"sha256": digest} for name, digest in files.items()},
     }
