@@ -43,7 +43,6 @@ from foundation.simulate.towers import (
 )
 from foundation.simulate.tracker import Tracks
 
-TRACK, NEUTRAL = 1, 0
 HALF_TOWER = BARREL_WIDTH / 2
 
 
