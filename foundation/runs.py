@@ -218,6 +218,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the SHA-256 of all else in it as its entry `sha256`."""
+    rest = {key: each for key, each in value.items() if key != "sha256"}
+    return rest | {"sha256": hashlib.sha256(json.dumps(rest).encode()).hexdigest()}
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file; of a folder, that of its manifest.json or provenance.json (which hold the files' own)."""
     if path.is_file():

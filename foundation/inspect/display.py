@@ -94,11 +94,11 @@ def missing(event: Event) -> dict[str, tuple[float, float]]:
             found[name] = (float(here[views.size_of(here)][0]), float(here["phi"][0]))
     example = dict(zip(event.schema.globals, event.globals))
     for name, value in example.items():
-        base = name.removesuffix("_pt").removesuffix("_et").removesuffix("_sumet")
+        base = name.removesuffix("_pt").removesuffix("_et")
         phi = next((example[n] for n in (f"{base}_phi", f"{base}phi") if n in example and n != name), None)
         if phi is not None and "met" in base.lower() and base not in found and name != f"{base}_phi":
             found[base] = (float(value), float((phi + np.pi) % (2 * np.pi) - np.pi))
-    return found
+    return {name: (size, phi) for name, (size, phi) in found.items() if size}  # nothing has no direction
 
 
 def _panels(event: Event) -> list[Panel]:

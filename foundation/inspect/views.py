@@ -21,7 +21,7 @@ UNITS = {"pt": "GeV", "et": "GeV", "energy": "GeV", "time": "ns", "x": "mm", "y"
 COLOUR_MAP = "viridis"
 LARGEST, SMALLEST = 700.0, 5.0  # marker areas, points squared
 CROWDED = 400  # tokens from which the markers shrink
-HIT, HARDEST_HIT = 2.5, 150.0  # marker areas of hits in space
+HIT, SINGLE_HIT, HARDEST_HIT = 2.5, 25.0, 150.0  # marker areas of hits in space: of many, of few
 WRITTEN = 5  # objects that get their pt written beside them
 JET_RADIUS = 0.4
 CHARGES = {1: ("positive", COLOURS[2], "^"), -1: ("negative", COLOURS[0], "v"), 0: ("neutral", COLOURS[4], "o")}
@@ -247,7 +247,9 @@ def space(ax: Axes, event: Event, name: str, horizontal: str, vertical: str) -> 
     size = size_of(found)
     scale = np.abs(found[size]) if size else np.zeros(len(values))
     order = np.argsort(scale)
-    areas = HIT + HARDEST_HIT * (scale / max(scale.max(initial=0), 1e-9))[order]
+    areas = (HIT if len(values) > CROWDED else SINGLE_HIT) + HARDEST_HIT * (scale / max(scale.max(initial=0), 1e-9))[
+        order
+    ]
     across, up = found[horizontal][order], found[vertical][order]
     colour = "energy" if "energy" in found else "time" if "time" in found else size
     unit = modality.features[modality.coordinates["x"]].unit
@@ -255,7 +257,7 @@ def space(ax: Axes, event: Event, name: str, horizontal: str, vertical: str) -> 
     ax.set_ylabel(f"{vertical}{f' [{unit}]' if unit else ''}")
     if horizontal == "x":
         ax.set_aspect("equal", adjustable="datalim")
-    text = f"{len(values):,} tokens"
+    text = f"{len(values):,} token{'' if len(values) == 1 else 's'}"
     if not colour:
         groups = event.groups.get(name, np.ones(len(values), int))[order]
         shades = np.where(groups > 0, np.array(COLOURS)[groups % len(COLOURS)], "0.8")

@@ -51,10 +51,26 @@ def open_bytes(path: str) -> BinaryFile:
         file = system.open(name, block_size=BLOCK_BYTES, cache_type="blockcache", cache_options={"maxblocks": BLOCKS})
     except Exception as error:
         raise unreachable(path, error) from error
-    if not file.seekable() or file.size is None:
+    if not _sends_parts(path, file):
         file.close()
         raise DataError(f"{path}: the server sends whole files only, no ranges of bytes; download the file first")
     return file
+
+
+def _sends_parts(url: str, file: BinaryFile) -> bool:
+    """Whether parts of an open remote file can be had. Many web servers do not say so: its last byte is asked for."""
+    if not file.seekable() or file.size is None:
+        return False
+    if not url.startswith("http") or file.size < 2:
+        return True
+    try:
+        file._fetch_range(file.size - 1, file.size)
+    except ValueError:  # fsspec's, for an answer that begins at the first byte
+        return False
+    except Exception as error:
+        file.close()
+        raise unreachable(url, error) from error
+    return True
 
 
 def filesystem(url: str) -> tuple[Any, str]:

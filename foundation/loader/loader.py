@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from foundation.loader.buckets import SIZE_STEP
 from foundation.loader.plan import Descriptor, Plan
 from foundation.loader.sampling import Sampling
 from foundation.loader.source import Source
-from foundation.schema import DetectorSchema
+from foundation.schema import DetectorSchema, Feature
 from foundation.store import Store
 
 PREFETCH = 8  # batches read ahead
@@ -85,6 +85,8 @@ class Loader:
     ) -> None:
         _check_sources(sources)
         _check(batch_tokens, buckets, batch_size, process_index, process_count)
+        sampling = sampling or Sampling()
+        sampling.check()
         self.sources, self.seed, self.shuffle = sources, seed, shuffle
         self.process_index, self.process_count = process_index, process_count
         self.plan = Plan(
@@ -94,7 +96,7 @@ class Loader:
             batch_size=batch_size,
             multiple=math.lcm(SIZE_STEP, process_count),
             seed=seed,
-            sampling=sampling or Sampling(),
+            sampling=sampling,
         )
         self.step = 0
         self._first = np.concatenate([[0], np.cumsum([source.store.length(source.split) for source in sources])])
@@ -217,9 +219,14 @@ def _difference(one: DetectorSchema, other: DetectorSchema) -> str:
 
 def _described(schema: DetectorSchema) -> dict[str, Any]:
     """What decides the shape and meaning of a batch's arrays."""
-    found: dict[str, Any] = {f"modality '{n}'": list(m.features) for n, m in schema.modalities.items()}
-    found |= {"the list of globals": list(schema.globals)}
+    found: dict[str, Any] = {f"modality '{n}'": _features(m.features) for n, m in schema.modalities.items()}
+    found |= {"the list of globals": _features(schema.globals)}
     return found | {f"label '{n}'": (v.kind, list(v.classes), v.modality) for n, v in schema.labels.items()}
+
+
+def _features(features: Mapping[str, Feature]) -> list[str]:
+    """Names and units."""
+    return [f"{name} [{feature.unit}]" if feature.unit else name for name, feature in features.items()]
 
 
 def _check(batch_tokens: int, most: int, batch_size: int | None, process_index: int, process_count: int) -> None:

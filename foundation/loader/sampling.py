@@ -6,13 +6,15 @@ Axes: n rows, K length classes, C classes of the label.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from foundation.errors import ConfigError, DataError
+from foundation.errors import ConfigError, DataError, close_names
 from foundation.loader.source import Source
+
+Kind = Literal["each", "balanced", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,13 @@ class Sampling:
         label: of `balanced`: a class label; empty: the first one.
     """
 
-    kind: Literal["each", "balanced", "weighted"] = "each"
+    kind: Kind = "each"
     label: str = ""
+
+    def check(self) -> None:
+        """Raises ConfigError: no such kind."""
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"sampling: there is no kind '{self.kind}'; {close_names(self.kind, get_args(Kind))}")
 
 
 class Worth:

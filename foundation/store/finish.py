@@ -17,13 +17,14 @@ import numpy as np
 from foundation import __version__
 from foundation.errors import DataError
 from foundation.io.files import is_url
-from foundation.runs import PROVENANCE, Run, sha256
+from foundation.runs import PROVENANCE, Run, sealed, sha256
 from foundation.store.accounting import Accounting
 from foundation.store.counts import SplitCounts
 from foundation.store.index import FORMAT, MANIFEST, VERSION, shard_name
 from foundation.store.job import Job, Unit
 from foundation.store.plan import Plan
 from foundation.store.policies import REASONS
+from foundation.store.probe import MOST_NAMED
 from foundation.store.statistics import Moments
 from foundation.store.unit import QUARANTINE, RESULT
 from foundation.store.writer import write_durably
@@ -53,7 +54,9 @@ class Finish:
         self.rows = np.zeros((len(plan.files), 2), np.int64)
 
     def write(self, folder: Path, out: Path, facts: Mapping[str, Any]) -> None:
-        """Moves the shards into `folder` and writes what describes them; the manifest last.
+        """Moves the shards into `folder` and writes what describes them.
+
+        The manifest holds the checksums of the other files, and the provenance that of the manifest and of itself.
 
         Args:
             out: where the folder will be.
@@ -73,9 +76,11 @@ class Finish:
             files.append(f"{split}/index.npz")
         write_durably(folder / SOURCES, _json(self._sources()))
         self._write_quarantine(folder / QUARANTINE_TABLE)
-        self._write_run(folder, out, facts)
+        provenance = self._write_run(folder, out, facts)
+        files += ["config.yaml", "schema.yaml"]
         listed = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in files}
         write_durably(folder / MANIFEST, _json(self._manifest(listed)))
+        write_durably(folder / PROVENANCE, _json(sealed(provenance | {"manifest": sha256(folder / MANIFEST)})))
 
     def _merge(self, folder: Path) -> None:
         result = json.loads((folder / RESULT).read_text())
@@ -102,8 +107,18 @@ class Finish:
                 f"quarantine; {found.to_dict()}"
             )
         if found.written == 0:
-            files = len(self.plan.files) - len(self.skipped)
-            raise DataError(f"none of the {found.read} rows read from {files} file(s) is left: {found.to_dict()}")
+            raise DataError(self._nothing_left())
+
+    def _nothing_left(self) -> str:
+        """What became of all rows and files, for people."""
+        found, files = self.accounting, len(self.plan.files) - len(self.skipped)
+        gone = [f"{rows} removed by the cut '{name}'" for name, rows in found.cuts.items()]
+        gone += [f"{rows} quarantined ({reason})" for reason, rows in found.quarantined.items()]
+        rows = f"none of the {found.read} rows read from {files} file(s) is left{''.join(f'; {each}' for each in gone)}"
+        if not self.skipped:
+            return rows
+        reasons = [*list(self.skipped.values())[:MOST_NAMED], *(["..."] if len(self.skipped) > MOST_NAMED else [])]
+        return f"{rows}; {len(self.skipped)} file(s) left out:\n  " + "\n  ".join(reasons)
 
     def _move(self, shards: Sequence[dict[str, Any]], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -149,8 +164,8 @@ class Finish:
                     reasons = [REASONS[reason] for reason in rows[:, 2]]
                     writer.write_table(pa.table([names, rows[:, 1], reasons], schema=schema))
 
-    def _write_run(self, folder: Path, out: Path, facts: Mapping[str, Any]) -> None:
-        """config.yaml, schema.yaml, provenance.json; the inputs' checksums are known already."""
+    def _write_run(self, folder: Path, out: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """config.yaml and schema.yaml; returns the provenance. The inputs' checksums are known already."""
         job = self.job
         run = Run.create(job.folder / "run", "ingest", config=job.cfg, schema=job.schema, overwrite=True)
         inputs = {}
@@ -159,9 +174,9 @@ class Finish:
             relative = os.path.relpath(path, out.resolve())
             inputs[f"file_{number:05d}"] = {"path": str(path), "relative": relative, "sha256": digest}
         remote = [f.path for n, f in enumerate(self.plan.files) if is_url(f.path) and n not in self.skipped]
-        run.write(PROVENANCE, run.provenance | {"inputs": inputs, "remote": remote, **facts})
         for file in run.path.iterdir():
             file.replace(folder / file.name)
+        return Run(folder, run.stage).provenance | {"inputs": inputs, "remote": remote, **facts}
 
     def _manifest(self, files: Mapping[str, Any]) -> dict[str, Any]:
         splits = {name: {"shards": len(self.shards[name]), **counts.to_dict()} for name, counts in self.counts.items()}

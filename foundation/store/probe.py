@@ -106,15 +106,15 @@ def _cannot_be_read(probes: Sequence[Probe], bad: dict[int, str]) -> str:
 def _missing(column: str, files: Sequence[Probe], total: int, others: Sequence[str]) -> str:
     where = "; ".join(f"{each.path} ({each.missing[column]})" for each in files[:MOST_NAMED])
     where += ", ..." if len(files) > MOST_NAMED else ""
-    also = f" Also missing: {', '.join(others[:MOST_NAMED])}." if others else ""
+    also = f" Also missing: {', '.join(others[:MOST_NAMED])}" if others else ""
     if total == 1:
-        return f"{files[0].path}: has no column '{column}'; {files[0].missing[column]}.{also}"
+        return f"{files[0].path}: has no column '{column}'; {files[0].missing[column]}{also and '.' + also}"
     advice = (
         ""
         if len(files) == total
-        else (" Mark its modality `optional: true` in the schema, or leave the files out with --skip-bad-files.")
+        else (". Mark its modality `optional: true` in the schema, or leave the files out with --skip-bad-files.")
     )
-    return f"column '{column}' is missing in {len(files)} of {total} files: {where}.{also}{advice}"
+    return f"column '{column}' is missing in {len(files)} of {total} files: {where}{also and '.' + also}{advice}"
 
 
 def check_kinds(probes: Sequence[Probe], locate: Callable[[str], str], schema: DetectorSchema) -> None:

@@ -18,11 +18,13 @@ from jaxtyping import Int, Shaped
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.errors import DataError, close_names
-from foundation.runs import sha256
+from foundation.runs import PROVENANCE, sealed, sha256
 from foundation.schema import DetectorSchema
 from foundation.store.arrays import SplitArrays, label_kind, token_mask
 from foundation.store.index import FORMAT, MANIFEST, VERSION, SplitIndex, shard_name
 from foundation.store.statistics import FeatureStatistics, normalisation
+
+ENTRIES = ("version", "detfm", "schema", "splits", "statistics", "accounting", "files")  # of the manifest
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Store:
             raise DataError(f"{path / MANIFEST}: damaged ({error}); ingest again") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise DataError(f"{path} is not a store: its manifest is none of the format '{FORMAT}'")
+        lost = [name for name in ENTRIES if name not in manifest]
+        if lost:
+            raise DataError(f"{path / MANIFEST}: damaged (it lacks {', '.join(lost)}); ingest again")
         if manifest["version"] != VERSION:
             advice = "ingest again" if manifest["version"] < VERSION else "install the newer detfm"
             raise DataError(
@@ -186,13 +191,14 @@ class Store:
     def verify(self) -> int:
         """Reads every file again and compares it with its SHA-256. Returns the number of files.
 
-        The manifest holds the checksums of the indices, an index those of its shards' lists, a list those of the
-        shard's files: a change anywhere is found and the file named.
+        The provenance holds its own checksum and the manifest's, the manifest those of the indices, an index those of
+        its shards' lists, a list those of the shard's files: a change anywhere is found and the file named.
 
         Raises:
             DataError: names every file that is gone or differs.
         """
-        bad, files = [], dict(self.manifest["files"])
+        self._check_manifest()
+        files = dict(self.manifest["files"])
         for split in self.splits:
             if not self._intact(f"{split}/index.npz", files[f"{split}/index.npz"]["sha256"]):
                 continue  # named below; what it says of its shards is worth nothing
@@ -206,6 +212,23 @@ class Store:
         if bad:
             raise DataError(f"{self.path}: {len(bad)} of {len(files)} files are damaged: {', '.join(bad)}")
         return len(files)
+
+    def _check_manifest(self) -> None:
+        """Compares the manifest with the checksum that the provenance has of it, where there is one.
+
+        Raises DataError: one of the two is damaged.
+        """
+        path = self.path / PROVENANCE
+        try:
+            found = json.loads(path.read_text()) if path.is_file() else {}
+        except ValueError as error:
+            raise DataError(f"{path}: damaged ({error})") from error
+        if not {"manifest", "sha256"} & found.keys():
+            return
+        if sealed(found) != found:
+            raise DataError(f"{path}: damaged (it differs from its SHA-256)")
+        if not self._intact(MANIFEST, found["manifest"]):
+            raise DataError(f"{self.path / MANIFEST}: damaged (it differs from its SHA-256 in {PROVENANCE})")
 
     def _intact(self, name: str, expected: str) -> bool:
         return (self.path / name).is_file() and sha256(self.path / name) == expected

@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 class Server(ThreadingHTTPServer):
     """Attributes: `stops_at`: bytes from this place of a file on are never sent; `ranges`: whether parts can be had;
-    `requests`: (method, path, range) of all that were answered."""
+    `says_so`: whether it tells that they cannot; `requests`: (method, path, range) of all that were answered."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.stops_at, self.ranges = folder, 1 << 62, True
+        self.folder, self.stops_at, self.ranges, self.says_so = folder, 1 << 62, True, True
         self.requests: list[tuple[str, str, str]] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(404, b"not here", {}, send)
         content = path.read_bytes()
         if not (self.server.ranges and wanted.startswith("bytes=")):
-            headers = {"Accept-Ranges": "bytes" if self.server.ranges else "none"}
+            headers = {"Accept-Ranges": "bytes" if self.server.ranges else "none"} if self.server.says_so else {}
             return self._send(200, content, headers, send)
         first, _, last = wanted[6:].partition("-")
         begin = int(first) if first else len(content) - int(last)

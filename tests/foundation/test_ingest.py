@@ -340,6 +340,15 @@ def test_level_one_recompute_expressions_give_the_stored_values(shared_data, tmp
         )
 
 
+def test_what_became_of_everything_is_said_if_nothing_is_left(tmp_path):
+    good, bad = write(tmp_path / "a.root", columns(20)), tmp_path / "b.root"
+    bad.write_bytes(b"no such thing")
+    cfg = IngestConfig(select={"none": "met < -1"})
+    text = r"none of the 20 rows.*; 20 removed by the cut 'none'; 1 file\(s\) left out:\n  .*b\.root: not a ROOT file"
+    with pytest.raises(DataError, match=text):
+        ingest([good, bad], schema=schema(), cfg=cfg, out=tmp_path / "s", skip_bad_files=True)
+
+
 def test_a_tree_without_rows(tmp_path):
     with pytest.raises(DataError, match="none of the 0 rows"):
         ingest([write(tmp_path / "a.root", columns(0))], schema=schema(), out=tmp_path / "s")

@@ -128,6 +128,16 @@ def test_missing_momentum_is_wrapped_and_taken_from_tokens_or_globals(collision)
     )
     event = Event(schema, {"a": np.zeros((0, 3))}, np.array([40.0, 1.0]))
     assert missing(event) == {"puppi_met": (40.0, pytest.approx(1.0))}
+    event = Event(schema, {"a": np.zeros((0, 3))}, np.array([0.0, 1.0]))
+    assert missing(event) == {}, "no momentum has no direction"
+
+
+def test_the_sum_of_energies_is_no_missing_momentum():
+    names = ("MET_sumet", "MET_phi", "MET_pt")
+    schema = DetectorSchema.load(
+        {"modalities": {"a": modality("pt eta phi")}, "globals": {n: {"expression": "p"} for n in names}}
+    )
+    assert missing(Event(schema, {"a": np.zeros((0, 3))}, np.array([900.0, 1.0, 40.0]))) == {"MET": (40.0, 1.0)}
 
 
 def test_four_vectors_are_completed():

@@ -68,13 +68,12 @@ def files_of(store: Path) -> list[str]:
 
 
 def test_verify_finds_a_flipped_bit_in_every_file(store, tmp_path):
-    """Each file is damaged in turn, in the middle; all but the settings carry checksums and are named."""
+    """Each file is damaged in turn, in the middle, and named."""
     copy = tmp_path / "s"
     shutil.copytree(store, copy)
-    unprotected = {"config.yaml", "schema.yaml", "provenance.json", "manifest.json"}
     names = files_of(copy)
     assert len(names) > 20
-    for name in sorted(set(names) - unprotected):
+    for name in names:
         flip(copy / name)
         with pytest.raises(DetfmError, match=name.replace(".", r"\.")):
             inspect(copy, verify=True)
@@ -82,13 +81,26 @@ def test_verify_finds_a_flipped_bit_in_every_file(store, tmp_path):
     inspect(copy, verify=True)
 
 
-def flip(path: Path) -> None:
+def flip(path: Path, place: int | None = None) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0b100
+    content[len(content) // 2 if place is None else place] ^= 0b100
     path.write_bytes(content)
 
 
-def test_verify_compares_what_no_checksum_covers(store, tmp_path):
+@pytest.mark.parametrize("name", ["manifest.json", "provenance.json"])
+def test_verify_finds_a_flipped_bit_anywhere_in_what_holds_the_checksums(store, tmp_path, name):
+    copy = tmp_path / "s"
+    shutil.copytree(store, copy)
+    size = (copy / name).stat().st_size
+    for place in range(3, size - 3, size // 150):
+        flip(copy / name, place)
+        with pytest.raises(DetfmError, match=r"damaged|store|incomplete"):
+            inspect(copy, verify=True)
+        flip(copy / name, place)
+    inspect(copy, verify=True)
+
+
+def test_verify_names_a_file_of_settings_that_was_changed(store, tmp_path):
     for name, old, new in (
         ("schema.yaml", b"max_tokens: 12", b"max_tokens: 13"),
         ("manifest.json", b'"read": 300', b'"read": 301'),

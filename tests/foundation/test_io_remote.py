@@ -88,14 +88,15 @@ def test_a_server_that_stops_in_the_middle(tmp_path, number, fraction):
             list(reader.chunks(list(CONTENT), 700))
 
 
-@pytest.mark.parametrize("name", ["1.root", "3.parquet", "5.npz"])
-def test_a_server_without_ranges(server, name):
-    server.ranges = False
+@pytest.mark.parametrize("says_so", [True, False])  # Python's own http.server does not
+@pytest.mark.parametrize("name", ["0.root", "1.root", "2.h5", "3.parquet", "5.npz", "7.npy"])
+def test_a_server_without_ranges(server, name, says_so):
+    server.ranges, server.says_so = False, says_so
     try:
         with pytest.raises(DataError, match=rf"/{name}.*download the file first"):
             open_reader(server.url(name))
     finally:
-        server.ranges = True
+        server.ranges = server.says_so = True
 
 
 def test_patterns_of_urls(server):
