@@ -42,8 +42,8 @@ class Effects:
         eta: Float[np.ndarray, " N"],
         phi: Float[np.ndarray, " N"],
     ) -> Float[np.ndarray, " N"]:
-        """The factor on energies measured there; exactly 1 where nothing changed."""
-        return 1 + self._local(f"{part}_gain", event, eta, phi)
+        """The factor on energies measured there; exactly 1 where nothing changed, at least 0."""
+        return np.maximum(1 + self._local(f"{part}_gain", event, eta, phi), 0.0)
 
     def track_loss(
         self, event: Int[np.ndarray, " N"], eta: Float[np.ndarray, " N"], phi: Float[np.ndarray, " N"]
@@ -71,8 +71,8 @@ class Effects:
         return self._sum(f"beam_spot_{axis}")
 
     def pileup(self) -> Float[np.ndarray, " E"]:
-        """The factor on the mean number of pile-up collisions."""
-        return 1 + self._sum("pileup")
+        """The factor on the mean number of pile-up collisions, at least 0."""
+        return np.maximum(1 + self._sum("pileup"), 0.0)
 
     def _sum(self, kind: str) -> Float[np.ndarray, " E"]:
         zero = np.zeros(self.values.shape[1])

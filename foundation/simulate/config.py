@@ -86,7 +86,7 @@ def check(cfg: SimulateConfig) -> None:
         _check_detector(dataclasses.replace(cfg.detector, **variation.detector))
     check_conditions(cfg.conditions, pileup=cfg.sample == "events")
     if cfg.sample == "events":
-        check_events(cfg.events, cfg.beam_energy, [change.kind for change in cfg.conditions.changes])
+        check_events(cfg.events, cfg.beam_energy, cfg.conditions.changes)
     else:
         _check_jets(cfg)
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from foundation.errors import ConfigError, close_names
+from foundation.simulate.conditions_config import Change
 from foundation.simulate.event_processes import check_processes
 
+MOST_PILEUP = 200  # mean number of collisions
 COLLECTIONS = ("tower", "region", "track", "candidate", "vertex", "muon", "eg", "tau", "jet", "truth")
 
 
@@ -247,24 +249,28 @@ class EventsConfig:
     level1: Level1Config = field(default_factory=Level1Config)
 
 
-def check_events(events: EventsConfig, beam_energy: float, changes: Sequence[str] = ()) -> None:
-    """Refuses settings that cannot give an event, before any is generated. `changes` are the kinds of the conditions.
+def check_events(events: EventsConfig, beam_energy: float, changes: Sequence[Change] = ()) -> None:
+    """Refuses settings that cannot give an event, before any is generated. `changes` are those of the conditions.
 
     Raises:
         ConfigError: an unknown process, parameter or collection, impossible masses, a number out of its range, or a
             change that whole events do not show.
     """
-    for kind in changes:
-        if kind in ("beam_spot_x", "beam_spot_y"):
-            raise ConfigError(f"conditions.changes: {kind}: whole events do not show it, Level-1 tracks have no d0")
+    for change in changes:
+        if change.kind in ("beam_spot_x", "beam_spot_y"):
+            raise ConfigError(f"conditions.changes: {change.kind}: unseen in whole events, Level-1 tracks have no d0")
     check_processes(events.processes, events.parameters, beam_energy)
     for name in events.collections:
         if name not in COLLECTIONS:
             raise ConfigError(f"events.collections: no collection '{name}'; {close_names(name, COLLECTIONS)}")
     for stage in ("pileup", "calorimeter", "tracker", "muons", "puppi", "level1"):
         _check_stage(stage, getattr(events, stage))
-    if events.pileup.mean > 200:
-        raise ConfigError(f"events.pileup.mean = {events.pileup.mean}: the overlay is made for 0 to 200 collisions")
+    rise = sum(max(change.size, 0) for change in changes if change.kind == "pileup")
+    if events.pileup.mean * (1 + rise) > MOST_PILEUP:
+        more = f", times {1 + rise:g} by conditions.changes" if rise else ""
+        raise ConfigError(
+            f"events.pileup.mean = {events.pileup.mean}{more}: the overlay is made for 0 to {MOST_PILEUP} collisions"
+        )
     if events.pileup.mean and events.pileup.pool < 1:
         raise ConfigError("events.pileup.pool = 0: pile-up needs a pool of at least one collision")
 

@@ -87,6 +87,13 @@ def test_gains_scale_what_is_measured_where_they_act(particles):
         assert np.allclose(ratio[~inside], 1, rtol=1e-12)
 
 
+def test_changes_that_add_up_to_less_than_nothing_leave_nothing(particles):
+    lost = [Change("ecal_gain", -0.7, name=name) for name in ("one", "other")]
+    assert len(of(seen(particles, *lost), PHOTON).energy) == 0
+    fewer = tuple(Change("pileup", -0.7, name=name) for name in ("one", "other"))
+    assert effects(ConditionsConfig(10.0, fewer), np.array([5.0])).pileup().tolist() == [0]
+
+
 def test_dead_channels_are_the_fraction_asked_for_stay_dead_and_grow():
     cells = np.stack([grid.ravel() for grid in np.meshgrid(np.arange(-30, 30), np.arange(72))])
     event, nowhere = np.zeros(cells.shape[1], int), np.zeros(cells.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from foundation.command import load_config
 from foundation.errors import ConfigError, DataError
 from foundation.simulate.conditions import Effects
-from foundation.simulate.conditions_config import Change
+from foundation.simulate.conditions_config import Change, ConditionsConfig
 from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.detector import CURVATURE_RADIUS
 from foundation.simulate.event_processes import EVENT_PROCESSES, process_settings
@@ -494,6 +495,15 @@ def events(**settings) -> SimulateConfig:
 def test_impossible_settings_are_refused_before_anything_is_generated(settings, message):
     with pytest.raises(ConfigError, match=message):
         check(events(**settings))
+
+
+def test_conditions_do_not_raise_the_pile_up_beyond_what_the_overlay_is_made_for():
+    cfg = events(pileup=PileupConfig(mean=150))
+    for size, refused in ((0.3, False), (3.0, True)):
+        run = ConditionsConfig(run_seconds=10, changes=(Change("pileup", size),))
+        changed = dataclasses.replace(cfg, conditions=run)
+        with pytest.raises(ConfigError, match=r"150, times 4 by cond.* 0 to 200") if refused else nullcontext():
+            check(changed)
 
 
 @pytest.mark.parametrize("name", [name for name in EVENT_PROCESSES if name != "zero_bias"])
