@@ -51,7 +51,7 @@ def test_sample_fits_into_the_repository_and_is_what_its_preset_says():
     with uproot.open(SAMPLE) as file:
         stored = json.loads(file["metadata"])
         assert file["tree"].num_entries == PRESET.jets_per_class * len(CLASSES) >= 15_000
-    assert load_config(SimulateConfig, stored["settings"] | {"compression": "lzma"}) == PRESET  # older than the setting
+    assert load_config(SimulateConfig, stored["settings"]) == PRESET
     assert stored["versions"]["pythia8mc"].startswith("8.")
 
 
