@@ -64,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DetfmError as error:
         print(f"detfm {name}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:  # of no file or folder that the user named
+            raise
+        print(f"detfm {name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stopped:
         print(f"detfm {name}: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 128 + getattr(stopped, "number", 2)

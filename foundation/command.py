@@ -11,6 +11,7 @@ import functools
 import json
 import shlex
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 
 import jsonargparse
 
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, close_names
 
 INVOCATION: ContextVar[str] = ContextVar("invocation", default="")  # the command as typed, for a run's provenance
 PRESET_FOLDERS = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "_presets")
@@ -168,6 +169,7 @@ def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
 @functools.lru_cache(maxsize=64)
 def _instance(kind: type, values: str, where: str) -> Any:
     """Kept, because jsonargparse takes a second for a schema of many features, and a run loads the same one often."""
+    _check_keys(kind, json.loads(values), where)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--cfg", type=kind, default=kind())
     try:
@@ -175,3 +177,22 @@ def _instance(kind: type, values: str, where: str) -> Any:
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         text = _explain(error, where)
         raise ConfigError(text if where in text else f"{where}: {text}") from error
+
+
+def _check_keys(kind: Any, values: Any, where: str, path: str = "") -> None:
+    """Raises ConfigError naming a key that no field of the dataclass `kind`, or of one inside it, has."""
+    if not isinstance(values, dict):
+        return
+    if not dataclasses.is_dataclass(kind):
+        inside = typing.get_args(kind)
+        if typing.get_origin(kind) is dict:
+            for key, value in values.items():
+                _check_keys(inside[1], value, where, f"{path}{key}.")
+        elif len(known := [each for each in inside if dataclasses.is_dataclass(each)]) == 1:  # X | None
+            _check_keys(known[0], values, where, path)
+        return
+    fields = typing.get_type_hints(kind)
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"{where}: there is no setting '{path}{key}'; {close_names(key, fields)}")
+        _check_keys(fields[key], value, where, f"{path}{key}.")

@@ -46,7 +46,7 @@ def _accounting(store: Store) -> Table:
     lines = {k: n for k, n in for_people(found).items() if not k.startswith("hardware ")}  # those are with the features
     shown = pairs(f"rows of {found['files']['given'] - found['files']['skipped']} file(s)", lines)
     if sum(found["quarantined"].values()):
-        shown.caption = f"{store.path}/quarantine.parquet lists the quarantined rows: file, entry, reason"
+        shown.caption = "quarantine.parquet lists the quarantined rows: file, entry, reason"
         shown.caption_justify = "left"
     return shown
 

@@ -174,6 +174,8 @@ def _check_header(path: str) -> None:
     with open_bytes(path) as file:
         header = file.read(HEADER_BYTES)
         size = file.seek(0, 2)
+    if not header:
+        raise DataError(f"{path}: the file is empty; copy or write it again")
     if header[:4] != b"root":
         raise DataError(f"{path}: not a ROOT file (it begins with {header[:4]!r})")
     if len(header) < HEADER_BYTES:

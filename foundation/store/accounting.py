@@ -11,6 +11,7 @@ from foundation.store.policies import Findings
 
 Nested = dict[str, Counter[str]]
 GAINS = ("empty_cells",)  # tokens that were not read: the empty cells of an image
+TAKEN = {"select": "removed by `select`", "max_tokens": "removed by `max_tokens`"}  # of a modality, for people
 
 
 @dataclass
@@ -92,7 +93,9 @@ def for_people(found: Mapping[str, Any]) -> dict[str, int]:
         lines |= {f"hardware {_words(what)}: {where}": count for what, count in counts.items() if count}
     lines |= {f"rows without {modality} (not in their file)": count for modality, count in found["absent"].items()}
     for modality, counts in found["tokens"].items():
-        lines |= {f"{modality}: tokens {_words(what)}": count for what, count in counts.items() if count}
+        lines |= {
+            f"{modality}: tokens {TAKEN.get(what, _words(what))}": count for what, count in counts.items() if count
+        }
     return lines
 
 

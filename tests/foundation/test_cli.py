@@ -160,3 +160,11 @@ def test_a_path_that_is_not_there(name: str, tmp_path: Path, capsys: pytest.Capt
     assert cli.main([name, str(gone), *out]) == 2
     assert str(gone) in capsys.readouterr().err
     assert not content(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "a.root").write_text("")
+    out = tmp_path / "file" / "store"
+    assert cli.main(["ingest", str(tmp_path / "a.root"), "--schema", "data/jets", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"detfm ingest: {out}.partial: Not a directory\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import yaml
 
 from foundation.command import Command, find_preset, load_config, to_dict, to_yaml
 from foundation.errors import ConfigError
+from foundation.schema import DetectorSchema
 
 
 @dataclass(frozen=True)
@@ -179,3 +181,16 @@ def test_load_config_does_not_change_the_dict_it_reads() -> None:
     given = {"first": {"width": 4}, "groups": {"b": ["b"]}}
     load_config(Settings, given)
     assert given == {"first": {"width": 4}, "groups": {"b": ["b"]}}
+
+
+@pytest.mark.parametrize(
+    ("modality", "text"),
+    [
+        ({"max_token": 3}, "modalities.p.max_token'; did you mean 'max_tokens'"),
+        ({"features": {"a": {"expresion": "x"}}}, "modalities.p.features.a.expresion'; did you mean 'expression'"),
+        ({"features": {"a": {"hardware": {"lsb": 1, "bit": 3}}}}, "features.a.hardware.bit'; did you mean 'bits'"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_its_place(modality, text):
+    with pytest.raises(ConfigError, match=f"there is no setting '.*{re.escape(text)}"):
+        load_config(DetectorSchema, {"modalities": {"p": modality}})

@@ -33,9 +33,10 @@ def test_a_store(store):
     assert line(shown, "rows read") == ["rows", "read", "300"]
     assert line(shown, "rows written") == ["rows", "written", "299"]
     assert line(shown, "rows quarantined:")[-1] == "1"
+    assert "tracks: tokens removed by `select`" in shown
     assert line(shown, "phi")[:2] == ["phi", "rad"]
     assert "signal" in shown
-    assert "quarantine.parquet lists" in shown
+    assert "quarantine.parquet lists" in " ".join(shown.split())
     assert "skipped files" in shown
     assert "b.root" in shown
     assert "files equal to their SHA-256" in shown

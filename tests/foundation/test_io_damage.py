@@ -60,6 +60,12 @@ def test_flipped_bytes_end_in_a_named_error_or_in_numbers(damaged, places):
     assert str(path) in message
 
 
+def test_an_empty_root_file_is_called_so(tmp_path):
+    (tmp_path / "a.root").write_bytes(b"")
+    with pytest.raises(DataError, match=r"/a\.root: the file is empty"):
+        open_reader(tmp_path / "a.root")
+
+
 def test_a_foreign_file(damaged):
     kind, _, path = damaged
     for other in (b"%PDF-1.7 and so on" * 100, np.random.default_rng(0).bytes(5000)):
