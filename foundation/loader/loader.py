@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from foundation.loader.source import Source
 from foundation.schema import DetectorSchema, Feature
 from foundation.store import Store
 
-PREFETCH = 8  # batches read ahead
+TOGETHER = 4  # batches that one grain record stands for: handing over each by itself costs as much as reading it
+PREFETCH = 4  # records read ahead
 THREADS = 2  # that read them
 ENDLESS = 2**40  # steps
 
@@ -100,7 +102,8 @@ class Loader:
         )
         self.step = 0
         self._first = np.concatenate([[0], np.cumsum([source.store.length(source.split) for source in sources])])
-        self._ahead: Any = None  # grain's iterator over batches
+        self._ahead: Any = None  # grain's iterator over lists of batches
+        self._ready: deque[TokenBatch] = deque()
 
     @property
     def rows(self) -> int:
@@ -133,6 +136,7 @@ class Loader:
     def restore(self, state: dict[str, int]) -> None:
         """The next batch will be number `state["step"]`."""
         self.step = int(state["step"])
+        self._ready.clear()
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None
@@ -142,10 +146,11 @@ class Loader:
 
     def __next__(self) -> TokenBatch:
         if self._ahead is None:
-            self._ahead = self._read_ahead()
-        batch = next(self._ahead)
+            self._ahead = self._read_ahead(self.step)
+        if not self._ready:
+            self._ready.extend(next(self._ahead))
         self.step += 1
-        return batch
+        return self._ready.popleft()
 
     def batch_at(self, step: int) -> TokenBatch:
         """Batch number `step`, counted from 0 through all epochs."""
@@ -187,10 +192,13 @@ class Loader:
         index = np.where(rows >= 0, rows + self._first[owner], -1).astype(np.int32)
         return TokenBatch(whole.modalities, whole.globals, whole.labels, whole.weights, index)
 
-    def _read_ahead(self) -> Any:
+    def _read_ahead(self, start: int) -> Any:
         import grain  # two seconds to import, and only training needs it
 
-        steps: Any = grain.MapDataset.range(self.step, self.step + ENDLESS).map(self.batch_at)
+        def read(step: int) -> list[TokenBatch]:
+            return [self.batch_at(each) for each in range(step, step + TOGETHER)]
+
+        steps: Any = grain.MapDataset.range(start, start + ENDLESS, TOGETHER).map(read)
         return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=PREFETCH)))
 
 
