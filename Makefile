@@ -21,10 +21,10 @@ quickstart: $(STAMP) ## the whole line on the shipped sample: about 5 minutes on
 	$(BIN)/detfm quickstart --out runs/quickstart --overwrite
 
 test: $(STAMP)    ## the whole suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fast: $(STAMP)    ## the suite without its slow tests
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 lint: $(STAMP)    ## ruff and mypy
 	$(BIN)/ruff check .
