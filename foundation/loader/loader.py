@@ -89,6 +89,8 @@ class Loader:
         _check(batch_tokens, buckets, batch_size, process_index, process_count)
         sampling = sampling or Sampling()
         sampling.check()
+        if not shuffle and sampling.kind != "each":
+            raise ConfigError(f"sampling '{sampling.kind}' draws at random, and shuffle is off: choose one")
         self.sources, self.seed, self.shuffle = sources, seed, shuffle
         self.process_index, self.process_count = process_index, process_count
         self.plan = Plan(
@@ -160,7 +162,12 @@ class Loader:
         """Every row exactly once, bucket by bucket, ascending within each, and then the end: for evaluation.
 
         `batch.index` says which row is which; rows of index -1 only fill up. Does not move `step`.
+
+        Raises:
+            ConfigError: this loader draws its rows (`sampling`).
         """
+        if self.plan.worth is not None:
+            raise ConfigError("one pass takes each row once, and this loader draws: make one without `sampling`")
         for step in range(self.batches_per_epoch):
             yield self._read(self.plan.ordered(step))
 

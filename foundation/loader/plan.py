@@ -43,11 +43,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A static shape, the positions that use it, and how many batches of it make an epoch."""
+    """A static shape, the positions that use it, and how many rows an epoch takes of it (each once, or as drawn)."""
 
     shape: Shape
     parts: tuple[Part, ...]
-    batches: int
+    taken: int
+
+    @property
+    def batches(self) -> int:
+        return math.ceil(self.taken / self.shape.size)
 
     @property
     def count(self) -> int:
@@ -103,11 +107,11 @@ class Plan:
         self.buckets = []
         for shape in shapes:
             parts = _parts(sources, [cells[c] for c in shape.cells], copies)
-            draws = sum(part.places for part in parts)
+            taken = sum(part.places for part in parts)
             if self.worth is not None:
-                draws = rows.sum() * worth[shape.cells].sum() / worth.sum()
-            if draws > 0:
-                self.buckets.append(Bucket(shape, parts, math.ceil(draws / shape.size)))
+                taken = round(rows.sum() * worth[shape.cells].sum() / worth.sum())
+            if taken > 0:
+                self.buckets.append(Bucket(shape, parts, taken))
         self.order = BucketOrder([bucket.batches for bucket in self.buckets])
         self.kept = Kept(2 * len(self.buckets) + 2)  # every bucket is in one window, or reading ahead in the next
 
@@ -121,9 +125,7 @@ class Plan:
         number, batch = self.order.at(place, self.seed, epoch)
         bucket = self.buckets[number]
         places = batch * bucket.shape.size + np.arange(bucket.shape.size)
-        if self.worth is None:
-            places = places[places < bucket.count]
-        return self._filled(number, *self._rows(number, places, epoch))
+        return self._filled(number, *self._rows(number, places[places < bucket.taken], epoch))
 
     def ordered(self, step: int) -> Descriptor:
         """As `batch`, bucket by bucket and unshuffled, every epoch the same."""
