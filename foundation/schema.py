@@ -165,6 +165,10 @@ class DetectorSchema:
             check_label(name, label, self.modalities)
         check_split(self.split)
 
+    def use_of(self, column: str) -> str:
+        """Where in the schema a file column is named first; empty if nowhere."""
+        return next((where for where, text in self.expressions().items() if column in parsed(text).names), "")
+
     def expressions(self) -> dict[str, str]:
         """Where -> expression over file columns, for every expression that is not empty."""
         found = {f"globals.{n}": f.expression for n, f in self.globals.items()}

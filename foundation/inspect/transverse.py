@@ -56,7 +56,7 @@ def transverse(ax: Axes, event: Event, arrows: dict[str, tuple[float, float]]) -
         handles=entries, fontsize="xx-small", loc="upper left", frameon=False, handlelength=1.2, borderaxespad=0.2
     )
     bent = f"; tracks bent by {FIELD} T" if any(TRACKS.search(name) for name in maps) else ""
-    title(ax, "transverse view", f"lengths ~ energy{bent}")
+    title(ax, "transverse view", f"bars ~ energy{bent}")
 
 
 def _objects(ax: Axes, event: Event, name: str, styles: Iterator[tuple[str, float]]) -> list[Line2D | Patch]:

@@ -105,7 +105,7 @@ class Planner:
             DataError: files that cannot be read or do not fit each other; names them.
             SchemaError: the schema does not fit the files.
         """
-        bad = bad_files(probes, self.required, self.skip)
+        bad = bad_files(probes, self.required, self.skip, self.job.schema)
         good = [each for number, each in enumerate(probes) if number not in bad]
         check_kinds(good, self.job.locate, self.job.schema)
         files = [self._file(each, bad.get(number, "")) for number, each in enumerate(probes)]

@@ -75,7 +75,7 @@ def columns_of(schema: DetectorSchema, cfg: IngestConfig) -> tuple[list[str], li
     return sorted({*schema.columns(), *cuts}), sorted({*schema.required_columns(), *cuts})
 
 
-def bad_files(probes: Sequence[Probe], required: Sequence[str], skip: bool) -> dict[int, str]:
+def bad_files(probes: Sequence[Probe], required: Sequence[str], skip: bool, schema: DetectorSchema) -> dict[int, str]:
     """Number of each file that cannot be used -> why.
 
     Raises:
@@ -89,7 +89,8 @@ def bad_files(probes: Sequence[Probe], required: Sequence[str], skip: bool) -> d
     lacking = {column: files for column, files in lacking.items() if files}
     for column, files in lacking.items():
         if not skip or len(files) == len(readable):
-            raise DataError(_missing(column, files, len(readable), [c for c in lacking if c != column]))
+            wanted = schema.use_of(column) or "a cut"
+            raise DataError(_missing(column, wanted, files, len(readable), [c for c in lacking if c != column]))
     for number, each in enumerate(probes):
         if missing := [column for column in lacking if column in each.missing]:
             bad[number] = f"{each.path}: has no column '{missing[0]}', {each.missing[missing[0]]}"
@@ -103,18 +104,16 @@ def _cannot_be_read(probes: Sequence[Probe], bad: dict[int, str]) -> str:
     return f"{len(bad)} of {len(probes)} files cannot be read ({SKIP_ADVICE}):\n  {listed}"
 
 
-def _missing(column: str, files: Sequence[Probe], total: int, others: Sequence[str]) -> str:
+def _missing(column: str, wanted: str, files: Sequence[Probe], total: int, others: Sequence[str]) -> str:
     where = "; ".join(f"{each.path} ({each.missing[column]})" for each in files[:MOST_NAMED])
     where += ", ..." if len(files) > MOST_NAMED else ""
     also = f" Also missing: {', '.join(others[:MOST_NAMED])}" if others else ""
     if total == 1:
-        return f"{files[0].path}: has no column '{column}'; {files[0].missing[column]}{also and '.' + also}"
-    advice = (
-        ""
-        if len(files) == total
-        else (". Mark its modality `optional: true` in the schema, or leave the files out with --skip-bad-files.")
-    )
-    return f"column '{column}' is missing in {len(files)} of {total} files: {where}{also and '.' + also}{advice}"
+        hint = files[0].missing[column]
+        return f"{files[0].path}: has no column '{column}', which {wanted} names; {hint}{also and '.' + also}"
+    advice = ". Mark its modality `optional: true` in the schema, or leave the files out with --skip-bad-files."
+    what = f"column '{column}', which {wanted} names, is missing in {len(files)} of {total} files: {where}"
+    return f"{what}{also and '.' + also}{advice if len(files) < total else ''}"
 
 
 def check_kinds(probes: Sequence[Probe], locate: Callable[[str], str], schema: DetectorSchema) -> None:

@@ -101,11 +101,14 @@ def test_missing_column_names_the_files_and_close_names(tmp_path):
     new["MET"] = new.pop("met")
     old = write(tmp_path / "old.root", columns(50))
     (tmp_path / "new.root").write_bytes(_write_without_met(tmp_path, new).read_bytes())
-    with pytest.raises(DataError, match=r"column 'met' is missing in 1 of 2 files: .*new\.root \(did you mean 'MET'"):
+    with pytest.raises(
+        DataError,
+        match=r"column 'met', which globals\.met names, is missing in 1 of 2 files: .*new\.root \(did you mean 'MET'",
+    ):
         ingest([old, tmp_path / "new.root"], schema=schema(), out=tmp_path / "s")
     kept = Store.open(ingest([old, tmp_path / "new.root"], schema=schema(), out=tmp_path / "s", skip_bad_files=True))
     assert "has no column 'met'" in kept.sources()[1]["skipped"]
-    with pytest.raises(DataError, match=r"new\.root: has no column 'met'; did you mean 'MET'"):
+    with pytest.raises(DataError, match=r"has no column 'met', which globals\.met names; did you mean 'MET'"):
         ingest([tmp_path / "new.root"], schema=schema(), out=tmp_path / "t", skip_bad_files=True)
 
 
@@ -136,7 +139,9 @@ def test_an_optional_modality_that_some_files_lack(tmp_path):
     del without["cells"]
     files = [write(tmp_path / "a.root", columns(50)), write(tmp_path / "b.root", without)]
     described = {**SCHEMA["modalities"], "cells": SCHEMA["modalities"]["cells"] | {"optional": True}}
-    with pytest.raises(DataError, match=r"column 'cells' is missing in 1 of 2 files: .*b\.root.*`optional: true`"):
+    with pytest.raises(
+        DataError, match=r"column 'cells', which .* names, is missing in 1 of 2 files: .*b\.root.*`optional: true`"
+    ):
         ingest(files, schema=schema(), out=tmp_path / "s")
     found = Store.open(ingest(files, schema=schema(modalities=described), out=tmp_path / "s"))
     assert found.manifest["accounting"]["absent"] == {"cells": 60}
