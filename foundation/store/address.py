@@ -114,8 +114,8 @@ class _Addresses:
     def __init__(self, address: int, length: int):
         self.address, self.length = address, length
 
-    def __del__(self) -> None:
-        LIBC.munmap(self.address, self.length)
+    def __del__(self, unmap: Any = LIBC.munmap) -> None:  # bound here, for at exit the module is taken apart first
+        unmap(self.address, self.length)
 
 
 def _mapped(address: int | None, length: int, protection: int, flags: int, file: int) -> int:
