@@ -53,7 +53,10 @@ def test_missing_and_foreign_files(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match=r"no reader for '\.txt'"):
         open_reader(tmp_path / "a.txt")
-    for content in (b"", b"ro", b"PK\x03\x04 and more bytes than a header has"):
+    (tmp_path / "a.root").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.root: the file is empty"):
+        open_reader(tmp_path / "a.root")
+    for content in (b"ro", b"PK\x03\x04 and more bytes than a header has"):
         (tmp_path / "a.root").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.root: not a ROOT file"):
             open_reader(tmp_path / "a.root")
