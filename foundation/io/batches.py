@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from foundation.io.files import BinaryFile, damage, reason
 BATCH_BYTES = 64 << 20  # decoded at a time
 
 
-class BatchReader:
+class BatchReader(ABC):
     """See `foundation.io.Reader`. A struct's fields are columns `struct.field`, also in lists of structs.
 
     Nulls: a missing number is NaN, a missing list is empty, a missing string is "".
@@ -36,16 +37,17 @@ class BatchReader:
         self.groups = np.cumsum([0, *rows])
         self.num_rows = int(self.groups[-1])
 
+    @abstractmethod
     def may_have_nulls(self, leaf: Leaf) -> bool:
         """Whether a column has nulls anywhere in the file, as far as its directory says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bytes_per_row(self, columns: Sequence[str]) -> float:
-        raise NotImplementedError
+        """See `foundation.io.Reader`."""
 
+    @abstractmethod
     def batches(self, leaves: Sequence[Leaf], rows: int, group: int) -> Iterator[pa.RecordBatch]:
         """The columns in batches of at most `rows` rows, where the format allows that, from a group on."""
-        raise NotImplementedError
 
     def column_type(self, column: str) -> str:
         return self.leaves[column].typename
