@@ -1,5 +1,8 @@
 """The one training loop. A model brings `loss(batch, key) -> (scalar, {term: scalar})`; everything else is here.
 
+A model that sets `wants_teacher = True` is called `loss(batch, key, teacher=model)`, where the teacher is a copy of it
+that holds the exponential moving average of its parameters.
+
 The loop dispatches step n before it reads the metrics of step n-1, stops on the first value that is not finite, and
 leaves a checkpoint when interrupted. Parameters after k steps are a function of (model, config, data, k) alone.
 """
@@ -25,7 +28,7 @@ from flax import nnx
 
 from foundation.batch import TokenBatch
 from foundation.checkpoint import Checkpoints
-from foundation.errors import TrainingError
+from foundation.errors import ConfigError, TrainingError
 from foundation.progress import progress
 
 METRICS = "metrics.jsonl"
@@ -56,6 +59,8 @@ class TrainConfig:
         weight_decay: on matrices only.
         clip_norm: largest global norm of the gradient.
         learning_rates: factors by parameter path; the first match holds.
+        ema: decay of the exponential moving average of the parameters, which is the momentum teacher and the finished
+            model; 0 keeps none. Early steps decay faster: (1 + step) / (10 + step), where that is smaller.
         log_every: steps between lines of metrics.jsonl.
         checkpoint_every: steps between checkpoints.
         evaluate_every: steps between evaluations (the probe); 0 for none but the last.
@@ -69,6 +74,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     learning_rates: tuple[LearningRate, ...] = ()
+    ema: float = 0.0
     log_every: int = 20
     checkpoint_every: int = 500
     evaluate_every: int = 0
@@ -102,11 +108,12 @@ class Interrupted(KeyboardInterrupt):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Everything a step changes, and the fixed variables it reads."""
+    """Everything a step changes, and the fixed variables it reads. `ema` is like `params`, or None without one."""
 
     params: Any
     fixed: Any
     optimizer: Any
+    ema: Any
     step: jax.Array
 
 
@@ -139,11 +146,30 @@ def optimizer(config: TrainConfig, params: Any) -> optax.GradientTransformation:
 
 
 def start(model: nnx.Module, config: TrainConfig) -> tuple[nnx.GraphDef, TrainState]:
-    """Splits a model into its static graph and the state of step 0."""
+    """Splits a model into its static graph and the state of step 0.
+
+    Raises:
+        ConfigError: the model wants a teacher and no moving average is kept, or its decay is not in [0, 1).
+    """
+    if not 0 <= config.ema < 1:
+        raise ConfigError(f"train.ema is a decay: at least 0 and less than 1; it is {config.ema}")
+    if wants_teacher(model) and not config.ema:
+        raise ConfigError("this objective learns from a momentum teacher: give train.ema its decay, 0.996 for example")
     graph, *parts = nnx.split(model, nnx.Param, ...)
     params, fixed = parts
     opt_state = optimizer(config, params).init(params)
-    return graph, TrainState(params, fixed, opt_state, jnp.zeros((), jnp.int32))
+    ema = jax.tree.map(jnp.copy, params) if config.ema else None  # a copy, since a step donates both
+    return graph, TrainState(params, fixed, opt_state, ema, jnp.zeros((), jnp.int32))
+
+
+def wants_teacher(model: nnx.Module) -> bool:
+    """Whether the model's loss takes the moving average of itself."""
+    return bool(getattr(model, "wants_teacher", False))
+
+
+def finished(state: TrainState) -> Any:
+    """The parameters that count: the moving average if there is one."""
+    return state.params if state.ema is None else state.ema
 
 
 @partial(jax.jit, static_argnames=("graph", "config"), donate_argnames=("state",))
@@ -157,13 +183,20 @@ def train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def loss_fn(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return nnx.merge(graph, params, state.fixed).loss(batch, key)
+        model: Any = nnx.merge(graph, params, state.fixed)
+        if wants_teacher(model):
+            return model.loss(batch, key, teacher=nnx.merge(graph, state.ema, state.fixed))
+        return model.loss(batch, key)
 
     (loss, terms), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = optimizer(config, state.params).update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **terms}
-    return TrainState(params, state.fixed, opt_state, state.step + 1), metrics
+    ema = state.ema
+    if ema is not None:
+        decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
+        ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
+    return TrainState(params, state.fixed, opt_state, ema, state.step + 1), metrics
 
 
 def fit(
@@ -178,8 +211,10 @@ def fit(
 ) -> None:
     """Trains `model` in place for `config.steps` steps, writing metrics.jsonl and checkpoints into `run`.
 
+    With `config.ema` the model ends with the averaged parameters (the checkpoint has both), and those are evaluated.
+
     Args:
-        model: has a `loss(batch, key)`.
+        model: has a `loss(batch, key)`, or a `loss(batch, key, teacher)` and `wants_teacher = True`.
         batches: endless; its state is saved beside the parameters.
         resume: continue from the newest checkpoint of `run`.
         evaluate: called with the model every `evaluate_every` steps and at the end; its numbers join the metrics.
@@ -203,14 +238,14 @@ def fit(
                 bar.advance(text=log.text)
                 due = (config.evaluate_every and step % config.evaluate_every == 0) or step == config.steps
                 if evaluate is not None and due:
-                    log.write({"step": step, **evaluate(nnx.merge(graph, state.params, state.fixed))})
+                    log.write({"step": step, **evaluate(nnx.merge(graph, finished(state), state.fixed))})
                 if stop or step % config.checkpoint_every == 0 or step == config.steps:
                     log.flush()
                     checkpoints.save(step, state, batches.state())
                 if stop and step < config.steps:
                     name = signal.Signals(stop[0]).name
                     raise Interrupted(f"{name} at step {step}; a checkpoint is in {run}; go on with --resume", stop[0])
-    nnx.update(model, state.params, state.fixed)  # both: the step donated the buffers that the model held
+    nnx.update(model, finished(state), state.fixed)  # both: the step donated the buffers that the model held
 
 
 class _Log:

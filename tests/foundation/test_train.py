@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -14,8 +16,8 @@ from flax import nnx
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.checkpoint import Checkpoints, load_model, save_model
-from foundation.errors import TrainingError
-from foundation.train import Interrupted, LearningRate, TrainConfig, fit, schedule
+from foundation.errors import ConfigError, TrainingError
+from foundation.train import Interrupted, LearningRate, TrainConfig, fit, schedule, start, train_step
 
 CONFIG = TrainConfig(steps=12, learning_rate=1e-2, log_every=1, checkpoint_every=5)
 
@@ -117,6 +119,51 @@ def test_factor_scales_the_first_update(tmp_path):
             trained(tmp_path, str(factor), config=config).trunk.kernel[...] - Toy().trunk.kernel[...]
         )
     np.testing.assert_allclose(moved[0.5], 0.5 * moved[1.0], rtol=1e-3, atol=1e-7)
+
+
+def test_the_finished_model_is_the_moving_average(tmp_path):
+    config = dataclasses.replace(CONFIG, steps=4, ema=0.3)
+    (tmp_path / "run").mkdir()
+    fit(model := Toy(), Stream(), config, tmp_path / "run")
+    graph, state = start(Toy(), config)
+    stream, average = Stream(), jax.device_get(state.params)
+    for step in range(1, 5):
+        state, _ = train_step(state, next(stream), jnp.uint32(0), graph=graph, config=config)
+        decay = min(0.3, step / (9 + step))
+        average = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new), average, state.params)
+    for found, wanted, raw in zip(*map(jax.tree.leaves, (nnx.state(model, nnx.Param), average, state.params))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        assert not np.allclose(found, raw, rtol=1e-5)
+
+
+class Student(Toy):
+    """Follows its teacher: the only gradient there is."""
+
+    wants_teacher = True
+
+    def loss(self, batch, key, teacher):
+        x = batch.modalities["p"].values.mean(axis=1)
+        error = jnp.mean((self.head(self.trunk(x)) - teacher.head(teacher.trunk(x)) - 1) ** 2)
+        return error, {"teacher": jnp.sum(teacher.head.bias[...]), "student": jnp.sum(self.head.bias[...])}
+
+
+def test_the_teacher_is_the_moving_average(tmp_path):
+    config = TrainConfig(steps=30, learning_rate=1e-2, log_every=1, ema=0.9)
+    (tmp_path / "run").mkdir()
+    fit(Student(), Stream(), config, tmp_path / "run")
+    seen = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert seen[0]["teacher"] == seen[0]["student"]
+    for before, after in itertools.pairwise(seen):
+        decay = min(0.9, before["step"] / (9 + before["step"]))
+        expected = decay * before["teacher"] + (1 - decay) * after["student"]
+        assert after["teacher"] == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    assert seen[-1]["student"] > seen[-1]["teacher"] > 0
+
+
+@pytest.mark.parametrize(("decay", "message"), [(0.0, "train.ema"), (1.0, "less than 1")])
+def test_a_teacher_needs_a_decay(tmp_path, decay, message):
+    with pytest.raises(ConfigError, match=message):
+        fit(Student(), Stream(), TrainConfig(ema=decay), tmp_path)
 
 
 def test_schedule_warms_up_and_decays():
