@@ -14,7 +14,8 @@ from foundation.models import count_parameters, save_encoder
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
 from foundation.train import fit
-from pretrain.model import PretrainConfig, Pretrainer
+from pretrain.config import PretrainConfig
+from pretrain.model import Pretrainer
 
 
 def pretrain(

@@ -138,8 +138,12 @@ class Encoder(nnx.Module):
         """The network's own view of the raw values, per modality (the targets of masked modelling)."""
         return {n: self.inputs[n](batch.modalities[n].values) for n in self.names}
 
-    def __call__(self, batch: TokenBatch, key: Array | None = None) -> Encoded:
-        """Embeds a batch. `key` turns drop-out on.
+    def __call__(self, batch: TokenBatch, key: Array | None = None, causal: bool = False) -> Encoded:
+        """Embeds a batch.
+
+        Args:
+            key: turns drop-out on.
+            causal: each token attends to itself and what comes before it, the summary token being the first of all.
 
         Raises:
             SchemaError: the batch lacks a modality of this encoder's schema.
@@ -155,7 +159,7 @@ class Encoder(nnx.Module):
         seen_BN = jnp.concatenate([jnp.ones_like(mask_BN[:, :1]), mask_BN], axis=1)
         bias_BHNN = self._pair_bias(batch)
         for i, block in enumerate(self.blocks):
-            x_BND = block(x_BND, seen_BN, bias_BHNN, None if key is None else jax.random.fold_in(key, i))
+            x_BND = block(x_BND, seen_BN, bias_BHNN, None if key is None else jax.random.fold_in(key, i), causal)
         x_BND = self.norm(x_BND.astype(jnp.float32))
         tokens_BND = jnp.where(mask_BN[..., None], x_BND[:, 1:], 0.0)
         count_B1 = jnp.maximum(mask_BN.sum(axis=1, keepdims=True), 1)

@@ -23,13 +23,14 @@ class Attention(nnx.Module):
         x_BND: Float[Array, "B N D"],
         mask_BN: Bool[Array, "B N"],
         bias_BHNN: Float[Array, "B H N N"] | None = None,
+        causal: bool = False,
     ) -> Float[Array, "B N D"]:
         batch, tokens, width = x_BND.shape
         qkv = self.qkv(x_BND).reshape(batch, tokens, 3, self.heads, width // self.heads)
         q_BNHK, k_BNHK, v_BNHK = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         bias = None if bias_BHNN is None else bias_BHNN.astype(q_BNHK.dtype)
         mask_B11N = mask_BN[:, None, None, :]
-        y_BNHK = jax.nn.dot_product_attention(q_BNHK, k_BNHK, v_BNHK, bias=bias, mask=mask_B11N)
+        y_BNHK = jax.nn.dot_product_attention(q_BNHK, k_BNHK, v_BNHK, bias=bias, mask=mask_B11N, is_causal=causal)
         return self.out(y_BNHK.reshape(batch, tokens, width))
 
 
@@ -60,9 +61,11 @@ class Block(nnx.Module):
         mask_BN: Bool[Array, "B N"],
         bias_BHNN: Float[Array, "B H N N"] | None = None,
         key: Array | None = None,
+        causal: bool = False,
     ) -> Float[Array, "B N D"]:
         keys = (None, None) if key is None else tuple(jax.random.split(key))
-        x_BND = x_BND + drop(self.attention(self.norm_attention(x_BND), mask_BN, bias_BHNN), self.dropout, keys[0])
+        attended = self.attention(self.norm_attention(x_BND), mask_BN, bias_BHNN, causal)
+        x_BND = x_BND + drop(attended, self.dropout, keys[0])
         return x_BND + drop(self.feed(self.norm_feed(x_BND)), self.dropout, keys[1])
 
 

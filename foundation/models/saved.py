@@ -1,4 +1,5 @@
-"""An encoder on disk: `encoder.yaml`, `schema.yaml` and the variables under `model/`. Needs no store to be read."""
+"""An encoder on disk: `encoder.yaml`, `schema.yaml` and the variables, under `model/` in a run folder and in
+`weights.npz` in a published one. Needs no store to be read."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from foundation.checkpoint import load_model, save_model
 from foundation.command import load_config, to_yaml
 from foundation.errors import RunError
 from foundation.models.encoder import Encoder, EncoderConfig
+from foundation.models.published import is_published, read_weights
 from foundation.schema import DetectorSchema
 
 CONFIG = "encoder.yaml"
@@ -25,17 +27,20 @@ def save_encoder(folder: Path, encoder: Encoder) -> None:
 
 
 def load_encoder(folder: Path) -> Encoder:
-    """Reads the encoder of a run folder.
+    """Reads the encoder of a run folder, or a published one.
 
     Raises:
-        RunError: the folder holds none (the run did not finish).
+        RunError: the folder holds none (the run did not finish), or a published file is damaged; names it.
         TrainingError: the variables do not fit the settings beside them.
     """
     if not (folder / CONFIG).is_file():
         raise RunError(f"{folder} holds no finished encoder (no {CONFIG}); continue its training with --resume")
     schema = DetectorSchema.load(folder / "schema.yaml")
     encoder = blank_encoder(schema, load_config(EncoderConfig, folder / CONFIG))
-    load_model(folder, encoder)
+    if is_published(folder):
+        read_weights(folder, encoder)
+    else:
+        load_model(folder, encoder)
     return encoder
 
 

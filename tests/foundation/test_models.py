@@ -116,3 +116,14 @@ def test_errors_name_what_is_wrong(tmp_path):
         encoder(schema(("particles", "muons")))(batch(schema()))
     with pytest.raises(RunError, match="no finished encoder"):
         load_encoder(tmp_path)
+
+
+def test_a_causal_encoder_does_not_look_ahead():
+    spec = schema()
+    model, b = encoder(spec), batch(spec)
+    tokens = b.modalities["particles"]
+    later = jnp.arange(tokens.mask.shape[1])[None, :, None] >= 3
+    changed = replaced(b, particles=Tokens(jnp.where(later, 1.5, tokens.values), tokens.mask))
+    before, after = (model(x, causal=True).tokens for x in (b, changed))
+    np.testing.assert_array_equal(before[:, :3], after[:, :3])
+    assert np.abs(np.asarray(before - after))[:, 3:].max() > 1e-3

@@ -15,8 +15,11 @@ from foundation.batch import TokenBatch, Tokens
 from foundation.errors import ConfigError
 from foundation.models import EncoderConfig
 from pretrain.augment import AugmentConfig
-from pretrain.model import PretrainConfig, Pretrainer
-from pretrain.objectives import ContrastiveConfig, MaskedConfig, hide_tokens, nt_xent
+from pretrain.config import PretrainConfig
+from pretrain.model import Pretrainer
+from pretrain.objectives import ContrastiveConfig, MaskedConfig
+from pretrain.objectives.contrastive import nt_xent
+from pretrain.objectives.hiding import hide_tokens
 
 ENCODER = EncoderConfig(width=16, layers=1, heads=2)
 STILL = AugmentConfig()

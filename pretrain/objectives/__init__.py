@@ -1,0 +1,22 @@
+"""The objectives: setting of `PretrainConfig` -> class. An objective whose weight is 0 is not built."""
+
+from pretrain.objectives.base import Objective, ObjectiveModule, Pass, View
+from pretrain.objectives.contrastive import Contrastive, ContrastiveConfig
+from pretrain.objectives.masked import Masked, MaskedConfig
+
+OBJECTIVES: dict[str, type[ObjectiveModule]] = {
+    "masked": Masked,
+    "contrastive": Contrastive,
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "Contrastive",
+    "ContrastiveConfig",
+    "Masked",
+    "MaskedConfig",
+    "Objective",
+    "ObjectiveModule",
+    "Pass",
+    "View",
+]

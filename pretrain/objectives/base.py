@@ -1,0 +1,69 @@
+"""What an objective is: a function of the encoder's output (contract 3), with settings of its own and a weight.
+
+One pass of the encoder serves all objectives that are on: the views of the batch go through it together, and each
+objective takes from `Pass` what it needs. Axes: B batch, N tokens of a modality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from foundation.batch import TokenBatch
+from foundation.models import Encoded, Encoder
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at the examples of a batch. Row i of every view is the same example.
+
+    Attributes:
+        batch: as augmented, nothing hidden. Its labels and weights are those of the examples.
+        seen: what the encoder saw: `batch` without the hidden tokens.
+        hidden: modality -> which tokens were hidden.
+        encoded: what the encoder made of `seen`.
+    """
+
+    batch: TokenBatch
+    seen: TokenBatch
+    hidden: dict[str, Bool[Any, "B N"]]
+    encoded: Encoded
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a batch through the model.
+
+    Attributes:
+        encoder: that made `views[...].encoded`; an objective may call it again, at the price of another pass.
+        views: one, or two if any objective that is on asks for two. Tokens are hidden in the first one only.
+        teacher: the model with averaged parameters (a `Pretrainer`), if the objective's class wants one.
+        key: of this objective and step.
+    """
+
+    encoder: Encoder
+    views: tuple[View, ...]
+    teacher: Any
+    key: Array
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A module made as `Class(schema, encoder_config, settings, rngs=rngs)`, whose settings have a `weight`."""
+
+    views: ClassVar[int]
+    wants_teacher: ClassVar[bool]
+
+    def __call__(self, step: Pass) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The loss (unweighted), and further numbers worth logging by name."""
+        ...
+
+
+class ObjectiveModule(nnx.Module):
+    """Base of the objectives: one view, no teacher, unless a class says otherwise."""
+
+    views: ClassVar[int] = 1
+    wants_teacher: ClassVar[bool] = False
