@@ -13,7 +13,7 @@ from foundation.errors import ConfigError
 from foundation.models import Encoder
 from foundation.schema import DetectorSchema
 from pretrain.config import PretrainConfig
-from pretrain.objectives import OBJECTIVES, ObjectiveModule, Pass, View
+from pretrain.objectives import OBJECTIVES, Objective, Pass, View
 from pretrain.objectives.hiding import nothing_hidden
 from pretrain.views import make_views
 
@@ -56,7 +56,8 @@ class Pretrainer(nnx.Module):
         """
         own_key, view_key, hide_key, dropout_key = jax.random.split(key, 4)
         views = self._encode(self._views(batch, view_key), hide_key, dropout_key)
-        total, terms = jnp.zeros(()), {}
+        total = jnp.zeros(())
+        terms: dict[str, Float[Array, ""]] = {}
         for i, (name, weight) in enumerate(self.objectives.items()):
             step = Pass(self.encoder, views, teacher, jax.random.fold_in(own_key, i))
             loss, more = self._objective(name)(step)
@@ -64,7 +65,7 @@ class Pretrainer(nnx.Module):
             terms |= {f"loss/{name}": loss, **{f"{name}/{key}": value for key, value in more.items()}}
         return total, terms
 
-    def _objective(self, name: str) -> ObjectiveModule:
+    def _objective(self, name: str) -> Objective:
         return getattr(self, name)
 
     def _views(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, ...]:
@@ -75,7 +76,7 @@ class Pretrainer(nnx.Module):
         """All views through the encoder at once; tokens are hidden in the first."""
         seen, hidden = list(batches), [nothing_hidden(batch) for batch in batches]
         if "masked" in self.objectives:
-            seen[0], hidden[0] = self.masked.hide(batches[0], hide_key)
+            seen[0], hidden[0] = self._objective("masked").hide(batches[0], hide_key)
         together = jax.tree.map(lambda *a: jnp.concatenate(a), *seen) if len(seen) > 1 else seen[0]
         encoded = self.encoder(together, dropout_key)
         size = batches[0].size

@@ -1,10 +1,10 @@
 """The objectives: setting of `PretrainConfig` -> class. An objective whose weight is 0 is not built."""
 
-from pretrain.objectives.base import Objective, ObjectiveModule, Pass, View
+from pretrain.objectives.base import Objective, Pass, View
 from pretrain.objectives.contrastive import Contrastive, ContrastiveConfig
 from pretrain.objectives.masked import Masked, MaskedConfig
 
-OBJECTIVES: dict[str, type[ObjectiveModule]] = {
+OBJECTIVES: dict[str, type[Objective]] = {
     "masked": Masked,
     "contrastive": Contrastive,
 }
@@ -16,7 +16,6 @@ __all__ = [
     "Masked",
     "MaskedConfig",
     "Objective",
-    "ObjectiveModule",
     "Pass",
     "View",
 ]

@@ -7,13 +7,15 @@ objective takes from `Pass` what it needs. Axes: B batch, N tokens of a modality
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from foundation.batch import TokenBatch
-from foundation.models import Encoded, Encoder
+from foundation.models import Encoded, Encoder, EncoderConfig
+from foundation.schema import DetectorSchema
+from pretrain.objectives.hiding import nothing_hidden
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,22 @@ class Pass:
     key: Array
 
 
-@runtime_checkable
-class Objective(Protocol):
-    """A module made as `Class(schema, encoder_config, settings, rngs=rngs)`, whose settings have a `weight`."""
+class Objective(nnx.Module):
+    """A module made as `Class(schema, encoder_config, settings, rngs=rngs)`, whose settings have a `weight`.
 
-    views: ClassVar[int]
-    wants_teacher: ClassVar[bool]
-
-    def __call__(self, step: Pass) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """The loss (unweighted), and further numbers worth logging by name."""
-        ...
-
-
-class ObjectiveModule(nnx.Module):
-    """Base of the objectives: one view, no teacher, unless a class says otherwise."""
+    One view, no teacher, nothing hidden, unless a class says otherwise.
+    """
 
     views: ClassVar[int] = 1
     wants_teacher: ClassVar[bool] = False
+
+    def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: Any, *, rngs: nnx.Rngs):
+        raise NotImplementedError
+
+    def hide(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, dict[str, Bool[Array, "B N"]]]:
+        """What the encoder sees of the first view, and which tokens it does not."""
+        return batch, nothing_hidden(batch)
+
+    def __call__(self, step: Pass) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The loss, unweighted, and further numbers worth logging."""
+        raise NotImplementedError

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from foundation.models import EncoderConfig
 from foundation.schema import DetectorSchema
-from pretrain.objectives.base import ObjectiveModule, Pass
+from pretrain.objectives.base import Objective, Pass
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ContrastiveConfig:
     projection: int = 64
 
 
-class Contrastive(ObjectiveModule):
+class Contrastive(Objective):
     """NT-Xent of the projected embeddings of two views."""
 
     views = 2

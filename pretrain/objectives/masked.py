@@ -17,7 +17,7 @@ from foundation.batch import TokenBatch
 from foundation.models import Encoded, EncoderConfig
 from foundation.models.layers import Block
 from foundation.schema import DetectorSchema
-from pretrain.objectives.base import ObjectiveModule, Pass
+from pretrain.objectives.base import Objective, Pass
 from pretrain.objectives.hiding import hide_tokens
 
 
@@ -36,7 +36,7 @@ class MaskedConfig:
     decoder_layers: int = 1
 
 
-class Masked(ObjectiveModule):
+class Masked(Objective):
     """Predicts the standardised features of hidden tokens from the visible ones.
 
     The encoder never sees a hidden token. A light decoder receives the encoder's tokens, the pooled embedding and, in
