@@ -36,7 +36,8 @@ class Pretrainer(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        self.objectives = {n: s.weight for n in OBJECTIVES if (s := getattr(config, n)).weight > 0}
+        self.weights = tuple((n, s.weight) for n in OBJECTIVES if (s := getattr(config, n)).weight > 0)
+        self.objectives = tuple(name for name, _ in self.weights)
         if not self.objectives:
             names = ", ".join(f"{name}.weight" for name in OBJECTIVES)
             raise ConfigError(f"no objective: give one of {names} a value above 0")
@@ -58,7 +59,7 @@ class Pretrainer(nnx.Module):
         views = self._encode(self._views(batch, view_key), hide_key, dropout_key)
         total = jnp.zeros(())
         terms: dict[str, Float[Array, ""]] = {}
-        for i, (name, weight) in enumerate(self.objectives.items()):
+        for i, (name, weight) in enumerate(self.weights):
             step = Pass(self.encoder, views, teacher, jax.random.fold_in(own_key, i))
             loss, more = self._objective(name)(step)
             total += weight * loss
