@@ -93,6 +93,7 @@ class Loader:
             raise ConfigError(f"sampling '{sampling.kind}' draws at random, and shuffle is off: choose one")
         self.sources, self.seed, self.shuffle = sources, seed, shuffle
         self.process_index, self.process_count = process_index, process_count
+        self.most, self.batch_tokens, self.batch_size = buckets, batch_tokens, batch_size
         self.plan = Plan(
             sources,
             most=buckets,
@@ -173,7 +174,7 @@ class Loader:
 
     def _read(self, descriptor: Descriptor) -> TokenBatch:
         shape = self.plan.buckets[descriptor.bucket].shape
-        share = shape.size // self.process_count
+        share = len(descriptor.rows) // self.process_count
         mine = slice(self.process_index * share, (self.process_index + 1) * share)
         lengths = dict(zip(self.modalities, shape.lengths))
         sources, rows = descriptor.sources[mine], descriptor.rows[mine]

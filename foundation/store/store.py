@@ -123,6 +123,10 @@ class Store:
         """Observer -> float64 or int64 values, in row order."""
         return {name: self._column(split, f"observer.{name}", np.zeros(0)) for name in self.schema.observers}
 
+    def observer(self, split: str, name: str) -> Shaped[np.ndarray, " R"]:
+        """One of `observers`. Raises DataError: there is none of that name."""
+        return self._column(split, f"observer.{self._known(name, self.schema.observers, 'observer')}", np.zeros(0))
+
     def source(self, split: str) -> Int[np.ndarray, "R 2"]:
         """Where each row came from: number of the file in `sources`, entry in the file."""
         return self._column(split, "source", np.zeros((0, 2), np.int64))
