@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from foundation.compilation_cache import keep_compiled
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("foundation.simulate.command:COMMAND", "generate labelled jets or whole events with Pythia 8"),
     "ingest": ("foundation.store.ingest:COMMAND", "detector files -> store"),
@@ -38,6 +40,7 @@ def usage() -> str:
 def dispatch(name: str, argv: Sequence[str]) -> None:
     """Imports a command and runs it; errors pass through."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_compiled()
     module, attribute = COMMANDS[name][0].split(":")
     getattr(importlib.import_module(module), attribute)(name, argv)
 

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from foundation.compilation_cache import keep_compiled
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("DETFM_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "detfm"))
+keep_compiled()
 
 PACKAGES = ["foundation", "pretrain", "finetune", "distill_to_fpga"]
 install_import_hook(PACKAGES, "runtime_types.checked")

@@ -1,0 +1,46 @@
+"""Compiled programs are kept between processes, so that a second run of equal shapes starts at once.
+
+JAX does the keeping; here is only where: `$DETFM_CACHE`, by default `~/.cache/detfm`, in a folder per processor type,
+since code compiled for one processor may not run on another that shares the home directory. `DETFM_CACHE=off` keeps
+nothing; `JAX_COMPILATION_CACHE_DIR`, if set, is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+BYTES = 2 * 1024**3  # those used longest ago go first
+SHORTEST = 0.3  # seconds of compiling that are worth keeping
+
+
+def keep_compiled() -> Path | None:
+    """Tells JAX, before it is imported, where to keep what it compiles. Returns the folder, or None if it was told
+    otherwise or the folder cannot be written."""
+    wanted = os.environ.get("DETFM_CACHE", "")
+    if wanted.lower() == "off" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return None
+    base = Path(wanted or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "detfm")
+    folder = base / "compiled" / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(BYTES))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
+    return folder
+
+
+def _processor() -> str:
+    """A short name for the instruction set of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        described = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        described = platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(described.encode()).hexdigest()[:12]}"

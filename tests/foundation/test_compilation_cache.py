@@ -1,0 +1,63 @@
+"""Where compiled programs are kept, and that a second process takes them from there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foundation.compilation_cache import keep_compiled
+
+NAMES = ("JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+PROGRAM = """
+import os; os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+from foundation.compilation_cache import keep_compiled
+keep_compiled()
+import jax, jax.numpy as jnp
+hits = []
+jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if "cache_hits" in name else None)
+jax.jit(lambda x: jnp.sin(x @ x.T).sum())(jnp.ones((9, 7))).block_until_ready()
+print(len(hits))
+"""
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in (*NAMES, "DETFM_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    yield monkeypatch
+    for name in NAMES:  # what keep_compiled set itself
+        os.environ.pop(name, None)
+
+
+def test_a_second_process_compiles_nothing_again(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in NAMES} | {"DETFM_CACHE": str(tmp_path)}
+    hits = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        hits.append(int(done.stdout))
+    assert hits[0] == 0
+    assert hits[1] > 0
+
+
+def test_off_keeps_nothing(unset: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unset.setenv("DETFM_CACHE", "off")
+    unset.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert keep_compiled() is None
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_users_own_folder_is_left_as_it_is(unset: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unset.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
+    assert keep_compiled() is None
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "mine")
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(unset: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    unset.setenv("DETFM_CACHE", str(tmp_path / "file"))
+    assert keep_compiled() is None
