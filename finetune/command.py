@@ -16,6 +16,7 @@ from foundation.embedding import input_statistics
 from foundation.errors import DataError, SchemaError
 from foundation.loader import Loader
 from foundation.models import Encoder, count_parameters, load_encoder
+from foundation.models.published import STAGE, data_of
 from foundation.runs import Run, continue_or_create
 from foundation.schema import DetectorSchema
 from foundation.store import Store
@@ -36,8 +37,8 @@ def finetune(
     """Trains a tagger on labelled examples of the `train` split.
 
     Args:
-        start: a pretrain run (fine-tuning), or a store (from scratch).
-        store: labelled data, if another than the encoder was pretrained on.
+        start: a pretrain run or a published encoder (fine-tuning), or a store (from scratch).
+        store: labelled data, if another than the encoder was pretrained on; a published encoder comes without.
         out: run folder to write.
 
     Raises:
@@ -45,8 +46,8 @@ def finetune(
         SchemaError: the task names labels that the data lacks, or the encoder was trained on another schema.
         DataError: too few labelled examples.
     """
-    origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain")
-    where = Path(store) if store is not None else (Path(start) if origin is None else origin.input("store"))
+    origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain", STAGE)
+    where = data_of(origin, store) if origin is not None else Path(store or start)
     data = Store.open(where)
     tagger, rows = _build(origin, data, cfg)
     batches = Loader(data, "train", batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows)
@@ -144,7 +145,7 @@ COMMAND = Command(
     ),
     config=FinetuneConfig,
     arguments=lambda parser: (
-        parser.add_argument("start", help="a pretrain run; or a store, to train from scratch"),
+        parser.add_argument("start", help="a pretrain run or a published encoder; or a store, to train from scratch"),
         parser.add_argument("--store", help="labelled data, if another than the encoder was pretrained on"),
         parser.add_argument("--out", default="runs/finetune", help="run folder to write"),
         parser.add_argument("--resume", action="store_true", help="continue an interrupted run"),

@@ -9,6 +9,7 @@ from finetune.saved import load_tagger
 from foundation.command import Command
 from foundation.embedding import embed as embed_split
 from foundation.models import load_encoder
+from foundation.models.published import STAGE, data_of
 from foundation.runs import Run
 from foundation.store import Store
 from foundation.tables import row_columns, write_table
@@ -31,16 +32,15 @@ def embed(
     """Writes `SPLIT.parquet` and `SPLIT.root` with the columns `embedding`, `row`, the observers and the labels.
 
     Args:
-        run: a pretrain or finetune run.
+        run: a pretrain or finetune run, or a published encoder.
         store: the data to embed, if not the run's own; of the same schema.
 
     Raises:
         RunError, DataError: a folder is not what it should be, or a split is not there.
     """
-    origin = Run.open(run, "pretrain", "finetune")
-    where = Path(store) if store is not None else origin.input("store")
-    data = Store.open(where)
-    encoder = load_encoder(origin.path) if origin.stage == "pretrain" else load_tagger(origin).encoder
+    origin = Run.open(run, "pretrain", "finetune", STAGE)
+    data = Store.open(where := data_of(origin, store))
+    encoder = load_tagger(origin).encoder if origin.stage == "finetune" else load_encoder(origin.path)
     for split in cfg.splits:
         data.length(split)  # refuses an unknown split before anything is written
     written = Run.create(
@@ -57,7 +57,7 @@ COMMAND = Command(
     run=lambda args: embed(args.run, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
     config=EmbedConfig,
     arguments=lambda parser: (
-        parser.add_argument("run", help="a pretrain or finetune run"),
+        parser.add_argument("run", help="a pretrain or finetune run, or a published encoder"),
         parser.add_argument("--store", help="the data, if not the run's own"),
         parser.add_argument("--out", default="runs/embed", help="run folder to write"),
         parser.add_argument("--overwrite", action="store_true", help="replace an embed run at --out"),

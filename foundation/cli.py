@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("foundation.store.ingest:COMMAND", "detector files -> store"),
     "inspect": ("foundation.inspect:COMMAND", "what is inside a file, a store or a run"),
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
+    "publish": ("pretrain.publish:COMMAND", "encoder -> one folder with a model card, for others to start from"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
     "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),

@@ -85,7 +85,10 @@ class Run:
         if not (path / PROVENANCE).is_file():
             hint = f"`detfm {stages[0]} --help` makes one" if stages else "every detfm command writes one"
             raise RunError(f"{path} is not a run folder (no {PROVENANCE}); expected stage {wanted}; {hint}")
-        stage = json.loads((path / PROVENANCE).read_text()).get("stage", "unknown")
+        try:
+            stage = json.loads((path / PROVENANCE).read_text()).get("stage", "unknown")
+        except ValueError as error:
+            raise RunError(f"{path / PROVENANCE}: damaged ({error})") from error
         if stages and stage not in stages:
             raise RunError(
                 f"{path} is a run of stage '{stage}'; expected {wanted}. `detfm {stages[0]} --help` makes one"

@@ -4,80 +4,119 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from flax import nnx
 
 from foundation.command import Command
-from foundation.embedding import embed, input_statistics, ridge_probe
-from foundation.loader import Loader
+from foundation.distributed import ending_together, initialize, is_primary, primary_first, process_count, process_index
+from foundation.embedding import input_statistics
+from foundation.errors import DataError
+from foundation.loader import Loader, Pairs
 from foundation.models import count_parameters, save_encoder
+from foundation.progress import console
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
 from foundation.train import fit
 from pretrain.config import PretrainConfig
 from pretrain.model import Pretrainer
+from pretrain.monitor import Monitor, last_seen
+from pretrain.warm_start import warm_start
 
 
 def pretrain(
-    store: str | Path, *, cfg: PretrainConfig, out: str | Path, resume: bool = False, overwrite: bool = False
+    store: str | Path,
+    *,
+    cfg: PretrainConfig,
+    out: str | Path,
+    start: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Run:
     """Trains an encoder on the `train` split of a store, without its labels.
 
+    It begins with the first of these that there is: the newest checkpoint (`resume`), an earlier encoder (`start`),
+    fresh parameters. In a job of several processes each calls this; the first one writes the run.
+
     Args:
         store: folder written by `detfm ingest`.
-        out: run folder to write: checkpoints, metrics.jsonl, and the finished encoder.
+        out: run folder to write: checkpoints, metrics.jsonl, the finished encoder, report.html.
+        start: a pretrain run or a published encoder, see `pretrain.warm_start`.
         resume: continue an interrupted run of equal settings.
         overwrite: replace a pretrain run at `out`.
 
     Raises:
-        DataError, RunError, ConfigError, TrainingError, Interrupted: see the modules that raise them.
+        DataError, RunError, ConfigError, SchemaError, TrainingError, Interrupted: see the modules that raise them.
     """
-    data = Store.open(store)
-    model = Pretrainer(data.schema, input_statistics(data), cfg, rngs=nnx.Rngs(cfg.train.seed))
-    batches = Loader(data, "train", batch_tokens=cfg.batch_tokens, buckets=cfg.buckets, seed=cfg.train.seed)
-    run = continue_or_create(
-        out,
-        "pretrain",
-        config=cfg,
-        schema=data.schema,
-        inputs={"store": store},
-        seeds={"train": cfg.train.seed},
-        resume=resume,
-        overwrite=overwrite,
+    initialize()
+    with ending_together():
+        data = Store.open(store)
+        model = Pretrainer(data.schema, input_statistics(data), cfg, rngs=nnx.Rngs(cfg.train.seed))
+        taken = None if start is None else warm_start(model.encoder, start)
+        batches = loader(data, "train", cfg, process_index(), process_count())
+        monitor = Monitor(data, cfg, _validation(data, cfg))
+        inputs = {"store": store} | ({} if start is None else {"encoder": start})
+
+        def create() -> Run:
+            return continue_or_create(
+                out,
+                "pretrain",
+                config=cfg,
+                schema=data.schema,
+                inputs=inputs,
+                seeds={"train": cfg.train.seed},
+                resume=resume,
+                overwrite=overwrite,
+            )
+
+        run = primary_first(create, lambda: Run.open(out, "pretrain"))
+        if taken is not None and is_primary():
+            console.print(f"pretrain: start from {start}: {taken}", highlight=False)
+        fit(model, batches, cfg.train, run.path, label="pretrain", resume=resume, evaluate=monitor)
+        save_encoder(run.path, model.encoder)
+        if is_primary():
+            _finish(run, model, data, cfg)
+        return run
+
+
+def loader(data: Store, split: str, cfg: PretrainConfig, index: int = 0, count: int = 1) -> Loader:
+    """Batches of a split for process `index` of `count`, in pairs where the positives are re-simulations."""
+    batches = Loader(
+        data,
+        split,
+        batch_tokens=cfg.batch_tokens,
+        buckets=cfg.buckets,
+        seed=cfg.train.seed,
+        process_index=index,
+        process_count=count,
     )
-    probe = _Probe(data, cfg)
-    fit(model, batches, cfg.train, run.path, label="pretrain", resume=resume, evaluate=probe if probe.label else None)
-    save_encoder(run.path, model.encoder)
-    run.write("metrics.json", {"parameters": count_parameters(model.encoder), **probe.latest})
-    return run
+    return Pairs(batches) if cfg.positives == "resimulation" else batches
 
 
-class _Probe:
-    """Accuracy of a ridge classifier on the frozen embedding: fitted on some of train, measured on some of val."""
+def _validation(data: Store, cfg: PretrainConfig) -> Loader | None:
+    """Batches of val, if there is one (and, for pairs, if it holds any)."""
+    try:
+        return loader(data, "val", cfg) if cfg.monitor.batches else None
+    except DataError:
+        return None
 
-    def __init__(self, data: Store, cfg: PretrainConfig):
-        classes = data.schema.class_labels
-        self.data, self.latest = data, dict[str, float]()
-        self.label = cfg.probe.label or (classes[0] if classes and cfg.probe.rows else "")
-        if self.label:
-            data.schema.class_names(self.label)  # refuses a label that is not there
-            rng = np.random.default_rng(cfg.train.seed)
-            self.rows = {s: np.sort(rng.permutation(data.length(s))[: cfg.probe.rows]) for s in ("train", "val")}
 
-    def __call__(self, model: nnx.Module) -> dict[str, float]:
-        assert isinstance(model, Pretrainer)
-        found = [embed(model.encoder, self.data, split, rows) for split, rows in self.rows.items()]
-        labels = [self.data.labels(split, self.label)[rows] for split, rows in self.rows.items()]
-        self.latest = {"probe_accuracy": ridge_probe(found[0], labels[0], found[1], labels[1])}
-        return self.latest
+def _finish(run: Run, model: Pretrainer, data: Store, cfg: PretrainConfig) -> None:
+    """The report and, last, metrics.json, which says that the run has finished."""
+    if cfg.monitor.report_rows:
+        from pretrain.report import write_report  # scikit-learn and matplotlib, which training does not need
+
+        write_report(run, model, data, cfg)
+    run.write("metrics.json", {"parameters": count_parameters(model.encoder), **last_seen(run.path)})
 
 
 COMMAND = Command(
-    run=lambda args: pretrain(args.store, cfg=args.cfg, out=args.out, resume=args.resume, overwrite=args.overwrite),
+    run=lambda args: pretrain(
+        args.store, cfg=args.cfg, out=args.out, start=args.start, resume=args.resume, overwrite=args.overwrite
+    ),
     config=PretrainConfig,
     arguments=lambda parser: (
         parser.add_argument("store", help="folder written by `detfm ingest`"),
         parser.add_argument("--out", default="runs/pretrain", help="run folder to write"),
+        parser.add_argument("--start", help="begin with the encoder of this pretrain run or published folder"),
         parser.add_argument("--resume", action="store_true", help="continue an interrupted run"),
         parser.add_argument("--overwrite", action="store_true", help="replace a pretrain run at --out"),
     ),

@@ -12,16 +12,24 @@ from pretrain.views import Positives
 
 
 @dataclass(frozen=True)
-class ProbeConfig:
-    """The closed-form probe: a ridge classifier on the frozen embedding, for watching; labels never reach the loss.
+class MonitorConfig:
+    """Seeing the embedding form, every `train.evaluate_every` steps and at the end. Its labels never reach the loss.
 
     Attributes:
-        label: class label of the schema; empty: the first one, if there is any.
-        rows: labelled examples taken from each of the train and val splits.
+        label: class label of the schema for probe and kNN; empty: the first one, if there is any.
+        rows: examples taken from each of the train and val splits.
+        k: neighbours that vote in kNN.
+        batches: batches of val on which each loss is measured, always the same ones with the same random numbers.
+        narrow: an effective rank below this share of the width is called a dimensional collapse.
+        report_rows: examples of val in the report's map, neighbours and invariances; 0: no report at the end.
     """
 
     label: str = ""
     rows: int = 1000
+    k: int = 20
+    batches: int = 4
+    narrow: float = 0.05
+    report_rows: int = 1000
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class PretrainConfig:
         positives: what makes the two views: `augmentation`, or `resimulation` (rows of equal `event_id`).
         augment: the augmentations of every view.
         train: optimisation.
-        probe: a labelled probe, to see the embedding form.
+        monitor: what is measured on the way, to see the embedding form.
         batch_tokens: budget of a batch: examples times padded length.
         buckets: number of padded lengths.
     """
@@ -46,6 +54,6 @@ class PretrainConfig:
     positives: Positives = "augmentation"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(evaluate_every=250))
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
     batch_tokens: int = 8192
     buckets: int = 3

@@ -91,9 +91,8 @@ def check_sizes(earlier: EncoderConfig, now: EncoderConfig, start: str | Path) -
 def _same_modalities(earlier: DetectorSchema, now: DetectorSchema, start: str | Path) -> tuple[str, ...]:
     found = [name for name in now.modalities if name in earlier.modalities]
     if not found:
-        raise SchemaError(
-            f"{start} knows none of this store's modalities: {list(earlier.modalities)} there, {list(now.modalities)} here"
-        )
+        there, here = list(earlier.modalities), list(now.modalities)
+        raise SchemaError(f"{start} knows none of this store's modalities: {there} there, {here} here")
     for name in found:
         theirs, ours = _inputs(earlier.modalities[name].features), _inputs(now.modalities[name].features)
         if theirs != ours:
@@ -104,7 +103,9 @@ def _same_modalities(earlier: DetectorSchema, now: DetectorSchema, start: str | 
                 "to start it fresh"
             )
         if list(theirs) != list(ours):
-            raise SchemaError(f"modality '{name}': the features are {list(theirs)} in {start}, {list(ours)} in the store")
+            raise SchemaError(
+                f"modality '{name}': the features are {list(theirs)} in {start}, {list(ours)} in the store"
+            )
     return tuple(found)
 
 

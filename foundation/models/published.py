@@ -95,7 +95,9 @@ def check_files(folder: str | Path) -> int:
         raise RunError(f"{folder / PROVENANCE}: damaged (it differs from its own SHA-256); fetch the folder again")
     files = found["files"]
     bad = [f"{n} is gone" for n in files if not (folder / n).is_file()]
-    bad += [f"{n} differs" for n, entry in files.items() if (folder / n).is_file() and sha256(folder / n) != entry["sha256"]]
+    bad += [
+        f"{n} differs" for n, entry in files.items() if (folder / n).is_file() and sha256(folder / n) != entry["sha256"]
+    ]
     if bad:
         raise RunError(f"{folder}: {', '.join(bad)} from what was published; fetch the folder again")
     return len(files)

@@ -11,6 +11,7 @@ from flax import nnx
 
 from foundation.checkpoint import load_model, save_model
 from foundation.command import load_config, to_yaml
+from foundation.distributed import is_primary
 from foundation.errors import RunError
 from foundation.models.encoder import Encoder, EncoderConfig
 from foundation.models.published import is_published, read_weights
@@ -20,9 +21,10 @@ CONFIG = "encoder.yaml"
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
-    """Writes an encoder into a run folder."""
-    (folder / CONFIG).write_text(to_yaml(encoder.config))
-    encoder.schema.save(folder / "schema.yaml")
+    """Writes an encoder into a run folder. In a job of several processes all call this together."""
+    if is_primary():
+        (folder / CONFIG).write_text(to_yaml(encoder.config))
+        encoder.schema.save(folder / "schema.yaml")
     save_model(folder, encoder)
 
 

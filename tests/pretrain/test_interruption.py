@@ -21,7 +21,7 @@ encoder: {width: 16, layers: 1, heads: 2, pair_features: false}
 masked: {weight: 1.0}
 contrastive: {weight: 0.5, projection: 8}
 train: {steps: STEPS, log_every: 1, checkpoint_every: 100000, evaluate_every: 0}
-probe: {rows: 20}
+monitor: {rows: 20, report_rows: 0}
 batch_tokens: 512
 buckets: 2
 """
