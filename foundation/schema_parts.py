@@ -120,6 +120,12 @@ class Modality:
         """Tokens that an example can have at most: `max_tokens`, or the cells of the grid."""
         return self.max_tokens if self.grid is None else self.grid.shape[0] * self.grid.shape[1]
 
+    @property
+    def relative(self) -> bool:
+        """Whether eta and phi are measured from a jet's axis, which the name of the feature that is eta says."""
+        name = self.coordinates.get("eta", "").lower()
+        return name.startswith(("deta", "d_eta", "delta", "eta_rel", "etarel", "eta_to_jet")) or name.endswith("rel")
+
     def index(self, name: str) -> int:
         """Position of a feature on the last axis."""
         return list(self.features).index(name)

@@ -131,12 +131,6 @@ def kinematics(modality: Modality, values: Float[np.ndarray, "N F"]) -> dict[str
     return found
 
 
-def is_relative(modality: Modality) -> bool:
-    """Whether eta and phi are measured from a jet's axis."""
-    name = modality.coordinates.get("eta", "").lower()
-    return name.startswith(("deta", "d_eta", "delta", "eta_rel", "etarel", "eta_to_jet")) or name.endswith("rel")
-
-
 def charges(modality: Modality, values: Float[np.ndarray, "N F"]) -> np.ndarray | None:
     """The charge of every token, if there is a feature of that name."""
     name = next((f for f in modality.features if f.lower() in ("charge", "q")), None)

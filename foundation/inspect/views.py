@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.patches import Circle
 
-from foundation.inspect.event import Event, charges, is_relative, kinematics, species
+from foundation.inspect.event import Event, charges, kinematics, species
 from foundation.plots import COLOURS
 from foundation.schema import Grid, Modality
 
@@ -43,7 +43,7 @@ def kind_of(event: Event, name: str) -> str:
     if modality.grid is not None:
         return "image"
     if {"eta", "phi"} <= found.keys():
-        return "relative" if is_relative(modality) else "map"
+        return "relative" if modality.relative else "map"
     if {"x", "y"} <= found.keys():
         return "space"
     if "phi" in found and ("pt" in found or "energy" in found) and len(values) <= 1:
@@ -84,7 +84,7 @@ def eta_phi(ax: Axes, event: Event, name: str, arrows: dict[str, tuple[float, fl
     modality, values = event.schema.modalities[name], event.tokens[name]
     found = kinematics(modality, values)
     size = size_of(found)
-    relative = is_relative(modality)
+    relative = modality.relative
     _frame(ax, found, 0.0 if relative else reach_of(event))
     scale = np.abs(found[size]) if size else np.ones(len(values))
     if not relative and "jet" in name.lower():
