@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from foundation.models import EncoderConfig
 from foundation.train import TrainConfig
 from pretrain.augment import AugmentConfig
-from pretrain.objectives import ContrastiveConfig, MaskedConfig
-from pretrain.views import Positives
+from pretrain.objectives import (
+    ContrastiveConfig,
+    MaskedConfig,
+    SelfDistillationConfig,
+    SupervisedConfig,
+    VicregConfig,
+)
+from pretrain.views import ModalityViews, Positives
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class MonitorConfig:
         batches: batches of val on which each loss is measured, always the same ones with the same random numbers.
         narrow: an effective rank below this share of the width is called a dimensional collapse.
         report_rows: examples of val in the report's map, neighbours and invariances; 0: no report at the end.
+        observer: that colours the report's second map; empty: the mass of all constituents together.
     """
 
     label: str = ""
@@ -30,6 +37,7 @@ class MonitorConfig:
     batches: int = 4
     narrow: float = 0.05
     report_rows: int = 1000
+    observer: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,12 @@ class PretrainConfig:
         encoder: the backbone.
         masked: masked-token modelling.
         contrastive: contrastive learning between two views.
-        positives: what makes the two views: `augmentation`, or `resimulation` (rows of equal `event_id`).
+        vicreg: two views agree, all dimensions vary and none repeats another; no negatives.
+        self_distillation: one view foretells the momentum teacher's output for the other; needs `train.ema`.
+        supervised: simulation labels beside the other objectives; the only one that reads labels.
+        positives: what makes the two views: `augmentation`, `resimulation` (rows of equal `event_id`) or `modality`
+            (different modalities of one example).
+        positives_modalities: which modalities each view has, for `modality`.
         augment: the augmentations of every view.
         train: optimisation.
         monitor: what is measured on the way, to see the embedding form.
@@ -51,7 +64,11 @@ class PretrainConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    vicreg: VicregConfig = field(default_factory=VicregConfig)
+    self_distillation: SelfDistillationConfig = field(default_factory=SelfDistillationConfig)
+    supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     positives: Positives = "augmentation"
+    positives_modalities: ModalityViews = field(default_factory=ModalityViews)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(evaluate_every=250))
     monitor: MonitorConfig = field(default_factory=MonitorConfig)

@@ -42,9 +42,12 @@ class Pretrainer(nnx.Module):
             names = ", ".join(f"{name}.weight" for name in OBJECTIVES)
             raise ConfigError(f"no objective: give one of {names} a value above 0")
         self.schema, self.augmentations, self.positives = schema, config.augment, config.positives
+        modality = config.positives == "modality"
+        self.modalities = config.positives_modalities.resolved(schema) if modality else config.positives_modalities
         self.encoder = Encoder(schema, statistics, config.encoder, rngs=rngs)
         for name in self.objectives:
             setattr(self, name, OBJECTIVES[name](schema, config.encoder, getattr(config, name), rngs=rngs))
+            self._objective(name).prepare(statistics)
         self.wants_teacher = any(self._objective(name).wants_teacher for name in self.objectives)
 
     def loss(
@@ -71,13 +74,14 @@ class Pretrainer(nnx.Module):
 
     def _views(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, ...]:
         count = max(self._objective(name).views for name in self.objectives)
-        return make_views(batch, self.schema, self.augmentations, self.positives, count, key)
+        return make_views(batch, self.schema, self.augmentations, self.positives, count, key, self.modalities)
 
     def _encode(self, batches: tuple[TokenBatch, ...], hide_key: Array, dropout_key: Array) -> tuple[View, ...]:
         """All views through the encoder at once; tokens are hidden in the first."""
         seen, hidden = list(batches), [nothing_hidden(batch) for batch in batches]
-        if "masked" in self.objectives:
-            seen[0], hidden[0] = self._objective("masked").hide(batches[0], hide_key)
+        hiders = [name for name in self.objectives if OBJECTIVES[name].hide is not Objective.hide]
+        if hiders:
+            seen[0], hidden[0] = self._objective(hiders[0]).hide(batches[0], hide_key)
         together = jax.tree.map(lambda *a: jnp.concatenate(a), *seen) if len(seen) > 1 else seen[0]
         encoded = self.encoder(together, dropout_key)
         size = batches[0].size

@@ -3,10 +3,16 @@
 from pretrain.objectives.base import Objective, Pass, View
 from pretrain.objectives.contrastive import Contrastive, ContrastiveConfig
 from pretrain.objectives.masked import Masked, MaskedConfig
+from pretrain.objectives.self_distillation import SelfDistillation, SelfDistillationConfig
+from pretrain.objectives.supervised import Supervised, SupervisedConfig
+from pretrain.objectives.vicreg import Vicreg, VicregConfig
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "masked": Masked,
     "contrastive": Contrastive,
+    "vicreg": Vicreg,
+    "self_distillation": SelfDistillation,
+    "supervised": Supervised,
 }
 
 __all__ = [
@@ -17,5 +23,11 @@ __all__ = [
     "MaskedConfig",
     "Objective",
     "Pass",
+    "SelfDistillation",
+    "SelfDistillationConfig",
+    "Supervised",
+    "SupervisedConfig",
+    "Vicreg",
+    "VicregConfig",
     "View",
 ]

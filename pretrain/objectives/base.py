@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -63,6 +64,9 @@ class Objective(nnx.Module):
 
     def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: Any, *, rngs: nnx.Rngs):
         raise NotImplementedError
+
+    def prepare(self, statistics: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Takes what it needs of the statistics of the data, once, before training."""
 
     def hide(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, dict[str, Bool[Array, "B N"]]]:
         """What the encoder sees of the first view, and which tokens it does not."""
