@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("foundation.simulate.command:COMMAND", "generate labelled jets or whole events with Pythia 8"),
     "ingest": ("foundation.store.ingest:COMMAND", "detector files -> store"),
     "inspect": ("foundation.inspect:COMMAND", "what is inside a file, a store or a run"),
+    "tokenize": ("pretrain.tokenizer.command:COMMAND", "store -> codes for tokens, by k-means or VQ-VAE"),
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
     "publish": ("pretrain.publish:COMMAND", "encoder -> one folder with a model card, for others to start from"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),

@@ -22,3 +22,16 @@ TRANSFORMS: dict[str, Callable[[Any, Any], Any]] = {
 def transform(name: str, values: Float[Any, "*shape"], xp: ModuleType = np) -> Float[Any, "*shape"]:
     """Raw physical values of one feature -> what networks see, by the transform `name`. `xp` is numpy or jax.numpy."""
     return TRANSFORMS[name](xp, values)
+
+
+INVERSES: dict[str, Callable[[Any, Any], Any]] = {
+    "identity": lambda xp, x: x,
+    "log": lambda xp, x: xp.exp(x),
+    "log1p": lambda xp, x: xp.expm1(x),
+    "asinh": lambda xp, x: xp.sinh(x),
+}
+
+
+def inverse(name: str, values: Float[Any, "*shape"], xp: ModuleType = np) -> Float[Any, "*shape"]:
+    """The raw value that `transform` makes `values` of, where it is one to one."""
+    return INVERSES[name](xp, values)
