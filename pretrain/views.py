@@ -66,7 +66,7 @@ def make_views(
     positives: Positives,
     count: int,
     key: Array,
-    modalities: ModalityViews = ModalityViews(),  # noqa: B008: frozen
+    modalities: ModalityViews | None = None,
 ) -> tuple[TokenBatch, ...]:
     """One or two augmented views, row i of each the same example.
 
@@ -75,13 +75,13 @@ def make_views(
             2i+1 are one hard scattering simulated twice (`foundation.loader.pairs`), and become row i of the two views;
             `modality`: some modalities of an example in one view, others in the other (`split_modalities`).
         count: of views; with one, pairs count as so many single examples, and all modalities are there.
-        modalities: of `modality`, resolved.
+        modalities: of `modality`, resolved; default: a random division.
     """
     view_key, key = jax.random.split(key)
     if positives == "resimulation" and count == 2:
         looks = [jax.tree.map(lambda a, start=start: a[start::2], batch) for start in range(2)]
     elif positives == "modality" and count == 2:
-        looks = split_modalities(batch, modalities, view_key)
+        looks = split_modalities(batch, modalities or ModalityViews(), view_key)
     else:
         looks = [batch] * count
     keys = jax.random.split(key, count)

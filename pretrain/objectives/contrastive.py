@@ -63,18 +63,17 @@ class Contrastive(Objective):
         first, second = step.views
         a_BP, b_BP = (unit(self.projector(view.encoded.pooled)) for view in step.views)
         weights = pair_weights(first, second)
-        positive = weighted_mean(jnp.sum(a_BP * b_BP, axis=1), weights)
-        terms, loss = {"similarity": positive}, nt_xent(a_BP, b_BP, weights, self.temperature)
+        alike = weighted_mean(jnp.sum(a_BP * b_BP, axis=1), weights)
+        loss = -alike / self.temperature
+        if self.anomalies != "alone":
+            loss = nt_xent(a_BP, b_BP, weights, self.temperature)
         if self.anomalies == "none":
-            return loss, terms
+            return loss, {"similarity": alike}
         anomaly_key, dropout_key = jax.random.split(step.key)
         odd = anomalous(first.batch, self.schema, self.anomalous, anomaly_key)
         c_BP = unit(self.projector(step.encoder(odd, dropout_key).pooled))
-        negative = weighted_mean(jnp.sum((a_BP + b_BP) * c_BP, axis=1) / 2, weights)
-        terms["anomaly_similarity"] = negative
-        return (
-            loss if self.anomalies == "added" else -positive / self.temperature
-        ) + negative / self.temperature, terms
+        unlike = weighted_mean(jnp.sum((a_BP + b_BP) * c_BP, axis=1) / 2, weights)
+        return loss + unlike / self.temperature, {"similarity": alike, "anomaly_similarity": unlike}
 
 
 def nt_xent(

@@ -14,7 +14,7 @@ from pretrain.objectives.base import View
 
 
 class Projector(nnx.Module):
-    """Two layers, thrown away after pretraining: what the loss must forget, the embedding may keep (arXiv:2002.05709)."""
+    """Two layers, thrown away after pretraining: what a loss makes forget, the embedding keeps (arXiv:2002.05709)."""
 
     def __init__(self, width: int, projection: int, *, rngs: nnx.Rngs):
         self.hidden = nnx.Linear(width, max(width, projection), rngs=rngs)

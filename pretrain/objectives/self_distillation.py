@@ -100,14 +100,11 @@ class SelfDistillation(Objective):
         foretold = [jax.nn.log_softmax(self.scores(v.encoded.pooled) / self.temperature) for v in step.views]
         losses = [-jnp.sum(targets[1 - i] * foretold[i], axis=1) for i in range(2)]
         each_B = (losses[0] + losses[1]) / 2
-        probability_BK = jnp.exp(foretold[1])
-        entropy_B = -jnp.sum(probability_BK * foretold[1], axis=1)
+        said_BK = jnp.exp(foretold[1])
         return weighted_mean(each_B, weights), {
-            "student_entropy": weighted_mean(entropy_B, weights),
-            "teacher_entropy": weighted_mean(
-                -jnp.sum(jax.scipy.special.xlogy(targets[1], targets[1]), axis=1), weights
-            ),
-            "prototypes_used": _perplexity(probability_BK, weights),
+            "student_entropy": weighted_mean(_entropy(said_BK), weights),
+            "teacher_entropy": weighted_mean(_entropy(targets[1]), weights),
+            "prototypes_used": jnp.exp(_entropy(jax.vmap(weighted_mean, in_axes=(1, None))(said_BK, weights))),
         }
 
     def _targets(self, step: Pass, weights: Float[Array, " B"]) -> list[Float[Array, "B K"]]:
@@ -142,7 +139,5 @@ def centred(scores_BK: Float[Array, "B K"], weights: Float[Array, " B"], tempera
     return jax.nn.softmax((scores_BK - jnp.sum(scores_BK * share_B1, axis=0)) / temperature)
 
 
-def _perplexity(probability_BK: Float[Array, "B K"], weights: Float[Array, " B"]) -> Float[Array, ""]:
-    """Of the mean over the rows: how many prototypes are in use."""
-    mean_K = jax.vmap(weighted_mean, in_axes=(1, None))(probability_BK, weights)
-    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(mean_K, mean_K)))
+def _entropy(probability_K: Float[Array, "... K"]) -> Float[Array, "..."]:
+    return -jnp.sum(jax.scipy.special.xlogy(probability_K, probability_K), axis=-1)
