@@ -64,11 +64,13 @@ class Encoded:
         tokens: one vector per token, modalities concatenated in schema order.
         pooled: one vector per example: the embedding.
         mask: true for real tokens.
+        summary: the summary token's own vector, which `causal` attention lets see nothing but the globals.
     """
 
     tokens: Float[Array, "B N D"]
     pooled: Float[Array, "B D"]
     mask: Bool[Array, "B N"]
+    summary: Float[Array, "B D"]
 
 
 class FeatureInput(nnx.Module):
@@ -163,7 +165,7 @@ class Encoder(nnx.Module):
         x_BND = self.norm(x_BND.astype(jnp.float32))
         tokens_BND = jnp.where(mask_BN[..., None], x_BND[:, 1:], 0.0)
         count_B1 = jnp.maximum(mask_BN.sum(axis=1, keepdims=True), 1)
-        return Encoded(tokens_BND, x_BND[:, 0] + tokens_BND.sum(axis=1) / count_B1, mask_BN)
+        return Encoded(tokens_BND, x_BND[:, 0] + tokens_BND.sum(axis=1) / count_B1, mask_BN, x_BND[:, 0])
 
     def _globals(self, batch: TokenBatch) -> Float[Array, "B G"]:
         if self.global_input is None:
