@@ -10,6 +10,7 @@ from pretrain.augment import AugmentConfig
 from pretrain.objectives import (
     ContrastiveConfig,
     MaskedConfig,
+    NextTokenConfig,
     SelfDistillationConfig,
     SupervisedConfig,
     VicregConfig,
@@ -51,6 +52,7 @@ class PretrainConfig:
         vicreg: two views agree, all dimensions vary and none repeats another; no negatives.
         self_distillation: one view foretells the momentum teacher's output for the other; needs `train.ema`.
         supervised: simulation labels beside the other objectives; the only one that reads labels.
+        next_token: the code of each token from those before it; `detfm generate` samples from it.
         positives: what makes the two views: `augmentation`, `resimulation` (rows of equal `event_id`) or `modality`
             (different modalities of one example).
         positives_modalities: which modalities each view has, for `modality`.
@@ -67,6 +69,7 @@ class PretrainConfig:
     vicreg: VicregConfig = field(default_factory=VicregConfig)
     self_distillation: SelfDistillationConfig = field(default_factory=SelfDistillationConfig)
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
+    next_token: NextTokenConfig = field(default_factory=NextTokenConfig)
     positives: Positives = "augmentation"
     positives_modalities: ModalityViews = field(default_factory=ModalityViews)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -3,6 +3,7 @@
 from pretrain.objectives.base import Objective, Pass, View
 from pretrain.objectives.contrastive import Contrastive, ContrastiveConfig
 from pretrain.objectives.masked import Masked, MaskedConfig
+from pretrain.objectives.next_token import NextToken, NextTokenConfig
 from pretrain.objectives.self_distillation import SelfDistillation, SelfDistillationConfig
 from pretrain.objectives.supervised import Supervised, SupervisedConfig
 from pretrain.objectives.vicreg import Vicreg, VicregConfig
@@ -13,6 +14,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vicreg": Vicreg,
     "self_distillation": SelfDistillation,
     "supervised": Supervised,
+    "next_token": NextToken,
 }
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "ContrastiveConfig",
     "Masked",
     "MaskedConfig",
+    "NextToken",
+    "NextTokenConfig",
     "Objective",
     "Pass",
     "SelfDistillation",
