@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from foundation import __version__, plots
+from foundation import __version__, embedding_pictures, plots
 from foundation.command import Command
 from foundation.errors import RunError
 from foundation.figure_tables import figure_section, figure_tables
@@ -27,7 +27,7 @@ from foundation.runs import PROVENANCE, Run, checksum, flatten
 __all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
 __all__ += ["runs_of", "write_report"]
 
-STAGES = ("ingest", "pretrain", "embed", "finetune", "evaluate", "distill", "export", "quickstart")
+STAGES = ("ingest", "pretrain", "publish", "embed", "finetune", "evaluate", "distill", "export", "quickstart")
 SHOWN = {
     "exact": "bit-exact",
     "vectors": "vectors",
@@ -41,7 +41,8 @@ SHOWN = {
     "labels": "labels",
     "parameters": "parameters",
 }
-CAPTIONS = {"roc": "ROC", "confusion": "Confusion matrix", "scores": "Scores"}
+CAPTIONS = {"roc": "ROC", "confusion": "Confusion matrix", "scores": "Scores"} | embedding_pictures.CAPTIONS
+EMBEDDING = "embedding"  # the folder of a pretraining's pictures
 FIGURES = ("metrics.json", "results.json", "verify.json")
 
 
@@ -183,18 +184,27 @@ def _state(run: Run, role: str, recorded: str) -> str:
         return "not there"
 
 
+def curves_of(run: Run) -> list[Picture]:
+    """What metrics.jsonl records against the step: loss, probe, and how the embedding forms."""
+    if not (run.path / "metrics.jsonl").is_file():
+        return []
+    rows, pictures = plots.read_metrics(run.path / "metrics.jsonl"), []
+    if any("loss" in row for row in rows):
+        pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), "Loss"))
+    if sum("effective_rank" in row for row in rows) > 1:
+        formed = embedding_pictures.formation(rows, run.path.name)
+        pictures.append(Picture(plots.png(formed), "How the embedding forms, on rows of val"))
+    elif sum("probe_accuracy" in row for row in rows) > 1:
+        pictures.append(Picture(plots.png(plots.probe_curve(rows, run.path.name)), "Probe on the frozen embedding"))
+    return pictures
+
+
 def pictures_of(run: Run) -> list[Picture]:
-    """Loss and probe from metrics.jsonl, then the PNG files of the run and of the folders in it."""
-    pictures = []
-    if (run.path / "metrics.jsonl").is_file():
-        rows = plots.read_metrics(run.path / "metrics.jsonl")
-        if any("loss" in row for row in rows):
-            pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), "Loss"))
-        if sum("probe_accuracy" in row for row in rows) > 1:
-            pictures.append(Picture(plots.png(plots.probe_curve(rows, run.path.name)), "Probe on the frozen embedding"))
+    """The curves from metrics.jsonl, then the PNG files of the run and of the folders in it."""
+    pictures = curves_of(run)
     for path in [*sorted(run.path.glob("*.png")), *sorted(run.path.glob("*/*.png"))]:
         name = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
-        inside = "" if path.parent == run.path else f" ({path.parent.name})"
+        inside = "" if path.parent == run.path or path.parent.name == EMBEDDING else f" ({path.parent.name})"
         pictures.append(Picture(path.read_bytes(), name + inside))
     return pictures
 

@@ -19,6 +19,7 @@ from foundation.train import fit
 from pretrain.config import PretrainConfig
 from pretrain.model import Pretrainer
 from pretrain.monitor import Monitor, last_seen
+from pretrain.objectives.supervised import label_statistics, labels_used
 from pretrain.warm_start import warm_start
 
 
@@ -49,7 +50,8 @@ def pretrain(
     initialize()
     with ending_together():
         data = Store.open(store)
-        model = Pretrainer(data.schema, input_statistics(data), cfg, rngs=nnx.Rngs(cfg.train.seed))
+        statistics = input_statistics(data) | label_statistics(data, cfg.supervised)
+        model = Pretrainer(data.schema, statistics, cfg, rngs=nnx.Rngs(cfg.train.seed))
         taken = None if start is None else warm_start(model.encoder, start)
         batches = loader(data, "train", cfg, process_index(), process_count())
         monitor = Monitor(data, cfg, _validation(data, cfg))
@@ -100,12 +102,13 @@ def _validation(data: Store, cfg: PretrainConfig) -> Loader | None:
 
 
 def _finish(run: Run, model: Pretrainer, data: Store, cfg: PretrainConfig) -> None:
-    """The report and, last, metrics.json, which says that the run has finished."""
+    """metrics.json, which says that the run has finished, and the report."""
+    used = {"parameters": count_parameters(model.encoder), "labels_used": labels_used(cfg.supervised)}
+    run.write("metrics.json", {**used, **last_seen(run.path)})
     if cfg.monitor.report_rows:
         from pretrain.report import write_report  # scikit-learn and matplotlib, which training does not need
 
         write_report(run, model, data, cfg)
-    run.write("metrics.json", {"parameters": count_parameters(model.encoder), **last_seen(run.path)})
 
 
 COMMAND = Command(

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -183,7 +182,7 @@ def restore(state: Any, batch: TokenBatch, key: jax.Array, graph: Any) -> dict[s
     return {
         name: {
             "true": true[name],
-            "predicted": jnp.asarray(predicted[name]),
+            "predicted": predicted[name],
             "hidden": hidden[name],
             "visible": seen.modalities[name].mask,
         }
