@@ -16,7 +16,7 @@ from flax import nnx
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.schema import DetectorSchema
-from foundation.train import wants_teacher
+from foundation.step import wants_teacher
 from pretrain.config import PretrainConfig
 from pretrain.model import Pretrainer
 
