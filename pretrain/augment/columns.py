@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from foundation.batch import Tokens
@@ -97,16 +98,19 @@ def present(tokens: Tokens) -> Bool[Array, "B N"]:
 def set_column(
     values: Float[Array, "B N F"], column: int, new: Array, where: Bool[Array, "B N"]
 ) -> Float[Array, "B N F"]:
-    return values.at[..., column].set(jnp.where(where, new, values[..., column]))
+    # a choice, not a scatter: it is fused with what comes before and after
+    return jnp.where((jnp.arange(values.shape[-1]) == column) & where[..., None], new[..., None], values)
 
 
 def scaled(
     values: Float[Array, "B N F"], columns: Columns, factor: Float[Array, "B #N"], where: Bool[Array, "B N"]
 ) -> Float[Array, "B N F"]:
     """Everything that goes with the momentum times a factor."""
-    for column in columns.momenta:
-        values = set_column(values, column, factor * values[..., column], where)
-    return values
+    return jnp.where(goes_with_momentum(values, columns) & where[..., None], factor[..., None] * values, values)
+
+
+def goes_with_momentum(values: Float[Array, "B N F"], columns: Columns) -> Bool[Array, " F"]:
+    return jnp.asarray(np.isin(np.arange(values.shape[-1]), columns.momenta))
 
 
 def wrap(phi: Float[Array, "*s"], feature: Feature) -> Float[Array, "*s"]:
@@ -193,13 +197,11 @@ def spawn(tokens: Tokens, wants: Bool[Array, "B N"], priority: Float[Array, "B N
 
 def share(spawned: Spawned, columns: Columns, z: Float[Array, "B N"]) -> Float[Array, "B N F"]:
     """Values in which each mother keeps z of what goes with the momentum, and its daughter has the rest."""
-    values = spawned.tokens.values
-    for column in columns.momenta:
-        whole = values[..., column]
-        kept = z * whole
-        values = set_column(values, column, kept, spawned.has_daughter)
-        values = set_column(values, column, take(whole - kept, spawned.mother), spawned.is_daughter)
-    return values
+    whole = spawned.tokens.values
+    kept = z[..., None] * whole
+    parts = jnp.where(spawned.is_daughter[..., None], take(whole - kept, spawned.mother), kept)
+    either = spawned.is_daughter | spawned.has_daughter
+    return jnp.where(goes_with_momentum(whole, columns) & either[..., None], parts, whole)
 
 
 def hardest(tokens: Tokens, columns: Columns) -> Bool[Array, "B N"]:

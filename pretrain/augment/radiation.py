@@ -24,6 +24,7 @@ from pretrain.augment.columns import (
     Columns,
     Examples,
     axis,
+    goes_with_momentum,
     has,
     has_slots,
     in_disc,
@@ -122,10 +123,8 @@ def _pile_up_once(examples: Examples, schema: DetectorSchema, settings: Pileup, 
 
 def _added(tokens: Tokens, other: Array, columns: Columns, taken: Array) -> Tokens:
     """Energies summed cell by cell."""
-    values = tokens.values
-    for column in columns.momenta:
-        values = set_column(values, column, values[..., column] + other[..., column], taken & tokens.mask)
-    return Tokens(values, tokens.mask)
+    which = goes_with_momentum(other, columns) & (taken & tokens.mask)[..., None]
+    return Tokens(jnp.where(which, tokens.values + other, tokens.values), tokens.mask)
 
 
 def donors(examples: Examples, schema: DetectorSchema, settings: Pileup, key: Array) -> tuple[dict[str, Tokens], Array]:
