@@ -18,7 +18,7 @@ from foundation.loader import Loader
 from foundation.models import Encoder, count_parameters, load_encoder
 from foundation.models.published import STAGE, data_of
 from foundation.runs import Run, continue_or_create
-from foundation.schema import DetectorSchema
+from foundation.schema import DetectorSchema, Feature
 from foundation.store import Store
 from foundation.train import LearningRate, fit
 
@@ -115,6 +115,8 @@ def labelled_rows(data: Store, task: Task, count: int, seed: int) -> Int[np.ndar
 def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
     """Refuses data whose modalities or features differ from those the encoder was trained on.
 
+    By which columns a file gives a feature is the file's business: encoders carry over from one format to another.
+
     Raises:
         SchemaError: names the first difference.
     """
@@ -123,7 +125,7 @@ def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
             raise SchemaError(f"the encoder needs modality '{name}'; the store has {list(data.modalities)}")
         ours, theirs = modality.features, data.modalities[name].features
         for feature in [*ours, *theirs]:
-            if ours.get(feature) != theirs.get(feature):
+            if _seen(ours.get(feature)) != _seen(theirs.get(feature)):
                 raise SchemaError(
                     f"feature '{feature}' of modality '{name}' differs between the encoder's schema and the store's:\n"
                     f"  encoder {ours.get(feature)}\n  store   {theirs.get(feature)}\n"
@@ -131,6 +133,11 @@ def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
                 )
     if list(encoder.globals) != list(data.globals):
         raise SchemaError(f"globals differ: encoder {list(encoder.globals)}, store {list(data.globals)}")
+
+
+def _seen(feature: Feature | None) -> tuple[str, str, bool] | None:
+    """What a network sees of a feature, beside its name."""
+    return None if feature is None else (feature.unit, feature.transform, feature.standardize)
 
 
 def _rates(cfg: FinetuneConfig, pretrained: bool):

@@ -118,3 +118,10 @@ def test_an_encoder_of_other_inputs_is_refused():
     with pytest.raises(SchemaError, match="needs modality 'muons'"):
         check_same_inputs(schema(("particles", "muons")), spec)
     check_same_inputs(spec, spec)
+
+
+def test_an_encoder_carries_over_to_another_file_format():
+    spec = schema()
+    changed = spec.to_dict()
+    changed["modalities"]["particles"]["features"]["pt"]["expression"] = "another_column"
+    check_same_inputs(spec, type(spec).load(changed))
