@@ -140,11 +140,15 @@ def pair_features(
     phi: Float[Array, "B N"],
     energy: Float[Array, "B N"] | None,
     mask: Bool[Array, "B N"],
-) -> Float[Array, "B N N 4"]:
+    axis: int = -1,
+) -> Float[Array, "..."]:
     """ln deltaR, ln kT, ln z, ln m^2 of each pair of tokens (Particle Transformer, arXiv:2202.03772, section 3).
 
     deltaR is taken in rapidity and azimuth, kT = min(pt_a, pt_b) deltaR, z = min(pt_a, pt_b) / (pt_a + pt_b). The
     argument of each logarithm is clipped below at 1e-8, so the diagonal is finite; pairs with a masked token are 0.
+
+    Args:
+        axis: where the four features stand among the axes of the result: [B, N, N, 4] by default.
     """
     pt = jnp.where(mask, pt, 0.0)
     m2 = jnp.where(mask, mass_squared(pt, eta, energy), 0.0)
@@ -155,9 +159,12 @@ def pair_features(
     softer, total = jnp.minimum(pt_a, pt_b), pt_a + pt_b
     z = softer / jnp.where(total > 0, total, 1.0)
     m2_pair = _pair_mass_squared(pt_a, pt_b, m2[:, :, None], m2[:, None, :], dy, dphi)
-    arguments = jnp.stack([distance, softer * distance, z, m2_pair], axis=-1)
-    both = mask[:, :, None, None] & mask[:, None, :, None]
-    return jnp.where(both, jnp.log(jnp.maximum(jnp.where(both, arguments, 1.0), LOG_FLOOR)), 0.0)
+    both = mask[:, :, None] & mask[:, None, :]
+
+    def logarithm(x: Float[Array, "B N N"]) -> Float[Array, "B N N"]:
+        return jnp.where(both, jnp.log(jnp.maximum(jnp.where(both, x, 1.0), LOG_FLOOR)), 0.0)
+
+    return jnp.stack([logarithm(x) for x in (distance, softer * distance, z, m2_pair)], axis=axis)
 
 
 def _pair_mass_squared(pt_a: Array, pt_b: Array, m2_a: Array, m2_b: Array, dy: Array, dphi: Array) -> Array:

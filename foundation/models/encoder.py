@@ -8,6 +8,7 @@ its checkpoint. Axes: B batch, N tokens (all modalities, concatenated), D width,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -39,6 +40,8 @@ class EncoderConfig:
         pair_width: hidden width of the network behind that bias.
         dropout: rate, in training only.
         precision: of the arithmetic; parameters stay float32.
+        remat: work each block's intermediate values out again for the gradient instead of keeping them: less memory,
+            about a third more time.
     """
 
     width: int = 64
@@ -49,6 +52,7 @@ class EncoderConfig:
     pair_width: int = 16
     dropout: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
 
 
 class Statistics(nnx.Variable):
@@ -161,7 +165,8 @@ class Encoder(nnx.Module):
         seen_BN = jnp.concatenate([jnp.ones_like(mask_BN[:, :1]), mask_BN], axis=1)
         bias_BHNN = self._pair_bias(batch)
         for i, block in enumerate(self.blocks):
-            x_BND = block(x_BND, seen_BN, bias_BHNN, None if key is None else jax.random.fold_in(key, i), causal)
+            apply = partial(block, key=None if key is None else jax.random.fold_in(key, i), causal=causal)
+            x_BND = (jax.checkpoint(apply) if self.config.remat else apply)(x_BND, seen_BN, bias_BHNN)
         x_BND = self.norm(x_BND.astype(jnp.float32))
         tokens_BND = jnp.where(mask_BN[..., None], x_BND[:, 1:], 0.0)
         count_B1 = jnp.maximum(mask_BN.sum(axis=1, keepdims=True), 1)
@@ -194,7 +199,7 @@ def _coordinates(modality: Modality) -> tuple[int, int, int] | None:
     return None if None in at else (at[0], at[1], at[2])  # type: ignore[return-value]
 
 
-def _pairs(tokens: Tokens, where: tuple[int, int, int]) -> Float[Array, "B N N P"]:
+def _pairs(tokens: Tokens, where: tuple[int, int, int]) -> Float[Array, "P B N N"]:
     """Constituents taken as massless: eta and phi may be relative to a jet axis, where an energy has no meaning."""
     pt, eta, phi = (tokens.values[..., i] for i in where)
-    return pair_features(pt, eta, phi, None, tokens.mask)
+    return pair_features(pt, eta, phi, None, tokens.mask, axis=0)
