@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("foundation.inspect:COMMAND", "what is inside a file, a store or a run"),
     "tokenize": ("pretrain.tokenizer.command:COMMAND", "store -> codes for tokens, by k-means or VQ-VAE"),
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
+    "generate": ("pretrain.generate:COMMAND", "pretrain run with next_token -> new examples, against real ones"),
     "publish": ("pretrain.publish:COMMAND", "encoder -> one folder with a model card, for others to start from"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),

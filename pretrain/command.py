@@ -17,6 +17,7 @@ from foundation.runs import Run, continue_or_create
 from foundation.store import Store
 from foundation.train import fit
 from pretrain.config import PretrainConfig
+from pretrain.generator import save_generator, tokenizers
 from pretrain.model import Pretrainer
 from pretrain.monitor import Monitor, last_seen
 from pretrain.objectives.supervised import label_statistics, labels_used
@@ -55,7 +56,7 @@ def pretrain(
         taken = None if start is None else warm_start(model.encoder, start)
         batches = loader(data, "train", cfg, process_index(), process_count())
         monitor = Monitor(data, cfg, _validation(data, cfg))
-        inputs = {"store": store} | ({} if start is None else {"encoder": start})
+        inputs = {"store": store} | ({} if start is None else {"encoder": start}) | tokenizers(cfg)
 
         def create() -> Run:
             return continue_or_create(
@@ -74,6 +75,7 @@ def pretrain(
             console.print(f"pretrain: start from {start}: {taken}", highlight=False)
         fit(model, batches, cfg.train, run.path, label="pretrain", resume=resume, evaluate=monitor)
         save_encoder(run.path, model.encoder)
+        save_generator(run.path, model.encoder, getattr(model, "next_token", None), cfg)
         if is_primary():
             _finish(run, model, data, cfg)
         return run
