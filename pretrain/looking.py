@@ -31,14 +31,16 @@ NOTHING = 1e-6  # relative change of an embedding below which an augmentation di
 def maps(x: Float[np.ndarray, "n D"], seed: int) -> dict[str, Float[np.ndarray, "n 2"]]:
     """Principal components (with their share of the variance) and t-SNE of embeddings."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     centred = x.astype(np.float64) - x.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
     share = s**2 / max(float(np.sum(s**2)), 1e-30)
     found = {f"PCA ({100 * share[0]:.0f}% + {100 * share[1:2].sum():.0f}% of the variance)": u[:, :2] * s[:2]}
     if len(x) > 10 and s[0] > 0:
-        tsne = TSNE(perplexity=min(PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=seed)
-        found["t-SNE"] = tsne.fit_transform((centred / centred.std()).astype(np.float32))
+        tsne = TSNE(perplexity=min(PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=seed, n_jobs=1)
+        with threadpool_limits(1):  # its threads would mostly wait for each other
+            found["t-SNE"] = tsne.fit_transform((centred / centred.std()).astype(np.float32))
     return {name: np.asarray(each, np.float64) for name, each in found.items() if each.shape[1] == 2}
 
 

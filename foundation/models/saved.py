@@ -14,7 +14,7 @@ from foundation.command import load_config, to_yaml
 from foundation.distributed import is_primary
 from foundation.errors import RunError
 from foundation.models.encoder import Encoder, EncoderConfig
-from foundation.models.published import is_published, read_weights
+from foundation.models.published import check_files, is_published, read_weights
 from foundation.schema import DetectorSchema
 
 CONFIG = "encoder.yaml"
@@ -35,11 +35,13 @@ def load_encoder(folder: Path) -> Encoder:
         RunError: the folder holds none (the run did not finish), or a published file is damaged; names it.
         TrainingError: the variables do not fit the settings beside them.
     """
+    if published := is_published(folder):
+        check_files(folder)  # before a damaged one is read
     if not (folder / CONFIG).is_file():
         raise RunError(f"{folder} holds no finished encoder (no {CONFIG}); continue its training with --resume")
     schema = DetectorSchema.load(folder / "schema.yaml")
     encoder = blank_encoder(schema, load_config(EncoderConfig, folder / CONFIG))
-    if is_published(folder):
+    if published:
         read_weights(folder, encoder)
     else:
         load_model(folder, encoder)
