@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("pretrain.command:COMMAND", "store -> encoder, without labels"),
     "generate": ("pretrain.generate:COMMAND", "pretrain run with next_token -> new examples, against real ones"),
     "publish": ("pretrain.publish:COMMAND", "encoder -> one folder with a model card, for others to start from"),
+    "plan": ("pretrain.plan:COMMAND", "memory, FLOPs, time and loader rate of a pretraining, before it is queued"),
+    "scaling": ("pretrain.scaling:COMMAND", "pretrainings of many sizes -> scaling law, and what a budget deserves"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
     "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),

@@ -52,6 +52,7 @@ def initialize() -> None:
             f"  start all of them with one srun; {COORDINATOR}=HOST:PORT names another address or port; "
             "unset http_proxy and its like"
         ) from error
+    _meet()
 
 
 def find_job(env: Mapping[str, str]) -> tuple[int, int] | None:
@@ -139,6 +140,16 @@ def _end(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _meet() -> None:
+    """A first sum while the processes are close: gloo connects them in it, and waits no longer than 30 s for the last.
+
+    Later sums wait as long as they must, for one that compiles or reads more slowly.
+    """
+    from jax.experimental.multihost_utils import sync_global_devices
+
+    sync_global_devices("detfm")
 
 
 def _told(success: bool) -> bool:

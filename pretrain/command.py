@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from flax import nnx
 
 from foundation.command import Command
 from foundation.distributed import ending_together, initialize, is_primary, primary_first, process_count, process_index
 from foundation.embedding import input_statistics
-from foundation.errors import DataError
+from foundation.errors import ConfigError, DataError
 from foundation.loader import Loader, Pairs
 from foundation.models import count_parameters, save_encoder
 from foundation.progress import console
@@ -86,6 +87,7 @@ def loader(data: Store, split: str, cfg: PretrainConfig, index: int = 0, count: 
     batches = Loader(
         data,
         split,
+        subset=_subset(data, cfg) if split == "train" else None,
         batch_tokens=cfg.batch_tokens,
         buckets=cfg.buckets,
         seed=cfg.train.seed,
@@ -93,6 +95,14 @@ def loader(data: Store, split: str, cfg: PretrainConfig, index: int = 0, count: 
         process_count=count,
     )
     return Pairs(batches) if cfg.positives == "resimulation" else batches
+
+
+def _subset(data: Store, cfg: PretrainConfig) -> np.ndarray | None:
+    """Rows of train, or None for all of them. Raises ConfigError if there are fewer than `rows`."""
+    have = data.length("train")
+    if not 0 <= cfg.rows <= have:
+        raise ConfigError(f"rows {cfg.rows:,}: the train split of {data.path} has {have:,}; 0 takes all")
+    return np.sort(np.random.default_rng(cfg.train.seed).permutation(have)[: cfg.rows]) if cfg.rows else None
 
 
 def _validation(data: Store, cfg: PretrainConfig) -> Loader | None:

@@ -59,6 +59,7 @@ class PretrainConfig:
         augment: the augmentations of every view.
         train: optimisation.
         monitor: what is measured on the way, to see the embedding form.
+        rows: examples of train to learn from, drawn by `train.seed`, fewer being part of more; 0: all.
         batch_tokens: budget of a batch: examples times padded length.
         buckets: number of padded lengths.
     """
@@ -75,5 +76,6 @@ class PretrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(evaluate_every=250))
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    rows: int = 0
     batch_tokens: int = 8192
     buckets: int = 3
