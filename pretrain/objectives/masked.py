@@ -110,7 +110,7 @@ class Masked(Objective):
         modalities = {name: Tokens(values[name], view.hidden[name]) for name in self.names}
         return step.encoder.standardize(dataclasses.replace(view.batch, modalities=modalities))
 
-    def told(self, encoded: Encoded, hidden: dict[str, Bool[Array, "B N"]]) -> dict[str, Float[Array, "B N _"]]:
+    def told(self, encoded: Encoded, hidden: dict[str, Bool[Array, "B N"]]) -> dict[str, Float[Array, "B _ _"]]:
         """Standardised features [B, N, F] or logits of the codes [B, N, C] of the hidden tokens."""
         queries = jnp.concatenate([self.query[n] + self._ranks(n, hidden[n].shape[1]) for n in self.names], axis=0)
         ranks = jnp.concatenate([self._ranks(n, hidden[n].shape[1]) for n in self.names], axis=0)
