@@ -110,10 +110,10 @@ def class_map(
         for ax, (title, xy) in zip(axes, places.items()):
             _bare(ax, title)
             rest = labels < 0
-            ax.scatter(*xy[rest].T, s=12, color=UNKNOWN, linewidths=0)
+            ax.scatter(*xy[rest].T, s=_point(xy), color=UNKNOWN, linewidths=0)
             order = np.random.default_rng(0).permutation(np.flatnonzero(~rest))  # no class lies above another
             colours = np.asarray(COLOURS)[labels[order] % len(COLOURS)]
-            ax.scatter(*xy[order].T, s=14, c=list(colours), linewidths=0, alpha=0.8)
+            ax.scatter(*xy[order].T, s=_point(xy), c=list(colours), linewidths=0, alpha=0.8)
         marks = [_mark(COLOURS[i % len(COLOURS)]) for i in present] + ([_mark(UNKNOWN)] if np.any(labels < 0) else [])
         names = [classes[i] for i in present] + (["unknown"] if np.any(labels < 0) else [])
         fig.legend(marks, names, loc="outside lower center", ncols=min(len(names), 6) or 1, frameon=False)
@@ -139,8 +139,10 @@ def value_map(
         )
         for ax, (title, xy) in zip(axes, places.items()):
             _bare(ax, title)
-            ax.scatter(*xy[~known].T, s=12, color=UNKNOWN, linewidths=0)
-            drawn = ax.scatter(*xy[known].T, s=14, c=values[known], cmap="viridis", norm=norm, linewidths=0, alpha=0.85)
+            ax.scatter(*xy[~known].T, s=_point(xy), color=UNKNOWN, linewidths=0)
+            drawn = ax.scatter(
+                *xy[known].T, s=_point(xy), c=values[known], cmap="viridis", norm=norm, linewidths=0, alpha=0.85
+            )
         fig.colorbar(drawn, ax=list(axes[: len(places)]), label=label, pad=0.02, fraction=0.04)
     return fig
 
@@ -254,6 +256,11 @@ def _dots(ax: Axes, dots: Dots, colour: str = "") -> None:
         ax.scatter(
             own.eta, own.phi, s=_area(own), color=colour or COLOURS[kind % len(COLOURS)], alpha=0.7, linewidths=0
         )
+
+
+def _point(xy: Float[np.ndarray, "n 2"]) -> float:
+    """Area of a marker of a map: smaller where there are more."""
+    return float(np.clip(12000 / max(len(xy), 1), 8, 50))
 
 
 def _area(dots: Dots) -> Float[np.ndarray, " t"]:

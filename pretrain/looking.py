@@ -21,7 +21,7 @@ from foundation.errors import DetfmError
 from foundation.physics import coordinates_of, jet_kinematics
 from foundation.schema import DetectorSchema, Modality
 from pretrain.augment import AugmentConfig
-from pretrain.monitor import augmented, pooled
+from pretrain.monitor import changed, pooled
 from pretrain.rows import FixedRows
 
 PERPLEXITY = 30.0
@@ -125,7 +125,7 @@ def invariances(
     for name in steps(config):
         try:
             alone = only(config, name)
-            y = rows(lambda b, alone=alone: augmented(state, b, jax.random.key(seed), schema, alone, graph))
+            y = rows(lambda b, to=alone: pooled(state, changed(b, jax.random.key(seed), schema, to), graph=graph))
         except DetfmError as error:
             reasons[name] = str(error)
             continue

@@ -83,9 +83,11 @@ class Monitor:
         seen = x["val"]
         found |= {"effective_rank": effective_rank(seen), "uniformity": uniformity(seen), "spread": spread(seen)}
         if acts(self.cfg.augment):
-            again = self.sets["val"](lambda b: augmented(state, b, self.key, self.data.schema, self.cfg.augment, graph))
-            found["alignment"] = alignment(seen, again)
+            found["alignment"] = alignment(seen, self.sets["val"](lambda batch: self._augmented(graph, state, batch)))
         return found | self._collapse(seen)
+
+    def _augmented(self, graph: Any, state: Any, batch: TokenBatch) -> jax.Array:
+        return pooled(state, changed(batch, self.key, self.data.schema, self.cfg.augment), graph=graph)
 
     def _collapse(self, x: np.ndarray) -> dict[str, float]:
         found = collapse(x, self.cfg.monitor.narrow)
@@ -156,12 +158,10 @@ def pooled(state: Any, batch: TokenBatch, *, graph: Any) -> jax.Array:
     return nnx.merge(graph, state).encoder(batch).pooled
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
-def augmented(
-    state: Any, batch: TokenBatch, key: jax.Array, schema: DetectorSchema, config: AugmentConfig, graph: Any
-) -> jax.Array:
-    """Embeddings [B, D] of the augmented batch."""
-    return nnx.merge(graph, state).encoder(augment(batch, schema, config, key)).pooled
+@partial(jax.jit, static_argnums=(2, 3))
+def changed(batch: TokenBatch, key: jax.Array, schema: DetectorSchema, config: AugmentConfig) -> TokenBatch:
+    """The augmented batch. Compiled by itself, so that the encoder is not compiled again for each augmentation."""
+    return augment(batch, schema, config, key)
 
 
 @partial(jax.jit, static_argnums=(3,))
