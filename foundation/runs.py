@@ -65,10 +65,13 @@ class Run:
         path = Path(path)
         provenance = _provenance(path, stage, inputs or {}, seeds or {})
         make_room(path, stage, overwrite)
-        path.mkdir(parents=True)
-        (path / "config.yaml").write_text(to_yaml(config))
-        schema.save(path / "schema.yaml")
-        write_json(path / PROVENANCE, provenance)
+        made = path.with_name(path.name + ".new")  # gets its name last: a job killed here can be started again
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        (made / "config.yaml").write_text(to_yaml(config))
+        schema.save(made / "schema.yaml")
+        write_json(made / PROVENANCE, provenance)
+        made.rename(path)
         return Run(path, stage)
 
     @staticmethod

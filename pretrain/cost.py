@@ -44,6 +44,7 @@ class Model:
         """Raises ConfigError as `Pretrainer` does."""
         sizes = {name: len(m.features) for name, m in schema.modalities.items()} | {"globals": len(schema.globals)}
         statistics = {name: (np.zeros(size), np.ones(size)) for name, size in sizes.items()}
+        statistics |= {f"label.{name}": (np.zeros(()), np.ones(())) for name in schema.regression_labels}
         model = nnx.eval_shape(lambda: Pretrainer(schema, statistics, config, rngs=nnx.Rngs(0)))
         graph, params, fixed = nnx.split(model, nnx.Param, ...)
         views = max(getattr(model, name).views for name in model.objectives)
