@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ from foundation.runs import Run
 from foundation.schema import DetectorSchema
 from foundation.store.store import MANIFEST, Store
 
+# imported when asked for: what pretraining does to examples is above this package
+AUGMENTED = "pretrain.augment.picture:picture"
 PIPED = 150  # characters per line where the output is no terminal
 
 
@@ -90,15 +93,27 @@ def _arguments(parser: Any) -> None:
         help="of a file: write a commented starting schema to OUT.yaml (never over a file), or print it",
     )
     parser.add_argument("--event", type=int, metavar="N", help="draw row N of a store's split, or of a file (--schema)")
+    parser.add_argument(
+        "--augment", action="store_true", help="of a store: draw a row (--event) before and after each augmentation"
+    )
+    parser.add_argument(
+        "--cfg",
+        default="",
+        help="with --augment: preset or YAML of pretrain, or of its augmentations (default: all)",
+    )
     parser.add_argument("--split", default="", help="with --event: of which split (default: the first)")
     parser.add_argument("--schema", default="", help="with --event of a file: YAML file or preset, e.g. data/jets")
-    parser.add_argument("--out", type=Path, metavar="PNG", help="with --event: the picture (default: event_N.png)")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="with --event, --augment: the picture")
     parser.add_argument("--verify", action="store_true", help="of a store: compare every file with its SHA-256")
 
 
 def _run(arguments: Any) -> None:
     if arguments.rows < 1:
         raise ConfigError(f"--rows must be at least 1; it is {arguments.rows}")
+    if arguments.cfg and not arguments.augment:
+        raise ConfigError("--cfg is read with --augment only")
+    if arguments.augment:
+        return _draw_augmented(arguments)
     if arguments.event is not None:
         return _draw(arguments)
     if arguments.suggest_schema:
@@ -157,6 +172,16 @@ def _draw(arguments: Any) -> None:
     print(f"wrote {event_display(arguments.path, arguments.event, out, **chosen)}")
 
 
+def _draw_augmented(arguments: Any) -> None:
+    if not is_store(arguments.path):
+        raise DataError(f"{arguments.path} is not a store; --augment draws a row of one")
+    number = arguments.event or 0
+    out = arguments.out or Path(f"augmented_{number}.png")
+    module, function = AUGMENTED.split(":")
+    draw = getattr(importlib.import_module(module), function)
+    print(f"wrote {draw(arguments.path, number, out, split=arguments.split, cfg=arguments.cfg)}")
+
+
 def console() -> Console:
     """As wide as the terminal; where there is none, wide enough for most tables."""
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED)
@@ -185,5 +210,6 @@ COMMAND = Command(
     " detfm inspect nano.root --suggest-schema nano.yaml;"
     " detfm inspect stores/jets --verify;"
     " detfm inspect stores/jets --event 12 --split test --out event.png;"
-    " detfm inspect samples/jets.root --event 12 --schema data/jets",
+    " detfm inspect samples/jets.root --event 12 --schema data/jets;"
+    " detfm inspect stores/jets --augment --cfg quickstart/pretrain --out augmented.png",
 )

@@ -38,7 +38,7 @@ def steps_of(config: AugmentConfig, schema: DetectorSchema) -> dict[str, Any]:
             continue
         able = bool(step.carriers(schema, settings))
         if settings == type(settings)():
-            if able and _harmless(settings, schema):
+            if able and harmless(settings, schema):
                 found[name] = settings
         elif not able:
             _refuse(f"augment.{name}", "probability", schema, step)
@@ -71,7 +71,8 @@ def anomalies_of(config: AnomalousConfig, schema: DetectorSchema) -> dict[str, A
     return found
 
 
-def _harmless(settings: Any, schema: DetectorSchema) -> bool:
+def harmless(settings: Any, schema: DetectorSchema) -> bool:
+    """Rotation and translation are of jets: only directions relative to a jet axis can bear them unasked."""
     relative = any(modality.relative for modality in schema.modalities.values())
     return relative or not isinstance(settings, (Rotation, Translation))
 
