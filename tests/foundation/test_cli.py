@@ -66,7 +66,7 @@ def test_every_shipped_preset_is_read(preset: str, capsys: pytest.CaptureFixture
     if folder == "data":
         DetectorSchema.load(f"data/{name}").check()
         return
-    stage = "simulate" if folder == "simulate" else name.partition("_")[0]
+    stage = folder if folder in cli.COMMANDS else name.partition("_")[0]
     assert cli.main([stage, "--print_config", "--cfg", f"{folder}/{name}"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == to_dict(load_config(command(stage).config, f"{folder}/{name}"))
 
