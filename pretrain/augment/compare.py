@@ -17,7 +17,7 @@ import numpy as np
 from foundation.batch import TokenBatch, Tokens
 from foundation.command import find_preset, load_config
 from foundation.errors import ConfigError
-from foundation.schema import DetectorSchema
+from foundation.schema import DetectorSchema, Modality
 from foundation.store import Store
 from pretrain.augment.anomalous_settings import AnomalousConfig
 from pretrain.augment.apply import anomalous, augment
@@ -103,8 +103,8 @@ def pair_of(batch: TokenBatch, schema: DetectorSchema, change: Change) -> tuple[
     row = int(np.argmax(differs))
     old, new = (_tokens(each, schema, row) for each in (batch, after))
     return (
-        Look(old, {n: _absent(v, new[n]) for n, v in old.items()}, np.asarray(batch.globals)[row]),
-        Look(new, {n: _absent(v, old[n]) for n, v in new.items()}, np.asarray(after.globals)[row]),
+        Look(old, {n: _absent(v, new[n], schema.modalities[n]) for n, v in old.items()}, batch.globals[row]),
+        Look(new, {n: _absent(v, old[n], schema.modalities[n]) for n, v in new.items()}, after.globals[row]),
     )
 
 
@@ -115,6 +115,7 @@ def _tokens(batch: TokenBatch, schema: DetectorSchema, row: int) -> dict[str, np
     return {name: real(batch.modalities[name]) for name in schema.modalities}
 
 
-def _absent(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which tokens are not among the others, feature by feature."""
-    return np.array([not np.any(np.all(others == token, axis=1)) for token in values], bool)
+def _absent(values: np.ndarray, others: np.ndarray, modality: Modality) -> np.ndarray:
+    """Which tokens are not among the others, by their coordinates: pt fractions change where one token was added."""
+    columns = [modality.index(feature) for feature in modality.coordinates.values()] or [0]
+    return np.array([not np.any(np.all(others[:, columns] == token[columns], axis=1)) for token in values], bool)

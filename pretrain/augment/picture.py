@@ -24,9 +24,9 @@ from pretrain.augment.columns import is_image
 from pretrain.augment.compare import Look, changes_of, copies, pair_of
 from pretrain.augment.follow import missing_globals, missing_modalities
 
-PANEL = (3.9, 3.5)  # inches
+PANEL = (3.4, 3.5)  # inches
 ACROSS = 2  # pairs of panels
-LARGEST, SMALLEST = 420.0, 6.0  # marker areas, points squared
+LARGEST, SMALLEST = 300.0, 3.0  # marker areas, points squared
 
 
 def picture(path: str | Path, number: int, out: str | Path, *, split: str = "", cfg: str | Path = "") -> Path:
@@ -85,7 +85,9 @@ def draw(pairs: dict[str, tuple[Look, Look]], schema: DetectorSchema, panel: Pan
         for (name, pair), (before, after) in zip(pairs.items(), axes.reshape(-1, 2)):
             _draw_pair(before, after, name, pair, schema, panel)
         if panel.kind != "image":
-            figure.legend(handles=_legend(schema, panel), loc="outside lower center", ncols=6, frameon=False)
+            figure.legend(
+                handles=_legend(schema, panel), loc="outside lower center", ncols=6, frameon=False, fontsize=13
+            )
         figure.suptitle(head, fontsize="medium", ha="left", x=0.01)
     return figure
 
@@ -93,7 +95,7 @@ def draw(pairs: dict[str, tuple[Look, Look]], schema: DetectorSchema, panel: Pan
 def _legend(schema: DetectorSchema, panel: Panel) -> list[Line2D]:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 9}
     entries = [Line2D([], [], color=_colour(panel, name), label=name, **dot) for name in panel.names]
-    entries.append(Line2D([], [], color="0.8", label="in both", **dot))
+    entries.append(Line2D([], [], color="0.8", label="in both (area ~ $\\sqrt{p_T}$)", **dot))
     if missing_globals(schema):
         entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", label="missing $p_T$"))
     return entries
@@ -157,7 +159,7 @@ def _scatter(ax: Axes, look: Look, pair: tuple[Look, Look], schema: DetectorSche
     for name in panel.names:
         found = kinematics(schema.modalities[name], look.tokens[name])
         size, new = size_of(found), look.other[name]
-        areas = SMALLEST + LARGEST * (np.abs(found[size]) / most[name] if size else np.full(len(new), 0.05))
+        areas = SMALLEST + LARGEST * (np.sqrt(np.abs(found[size]) / most[name]) if size else np.full(len(new), 0.2))
         for which, colour, zorder in ((~new, "0.8", 2), (new, _colour(panel, name), 3)):
             order = np.argsort(-areas[which])
             ax.scatter(found[x][which][order], found[y][which][order], areas[which][order], alpha=0.8, linewidths=0.5,
@@ -169,7 +171,7 @@ def _scatter(ax: Axes, look: Look, pair: tuple[Look, Look], schema: DetectorSche
 
 
 def _frame(ax: Axes, reach: float, relative: bool, panel: Panel) -> None:
-    reach = 1.08 * reach
+    reach = 1.15 * reach
     ax.set_xlim(-reach, reach)
     if panel.kind == "map" and not relative:
         ax.set_ylim(-np.pi, np.pi)
