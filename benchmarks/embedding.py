@@ -1,0 +1,168 @@
+"""Does pretraining learn? Encoders pretrained without labels on simulated jets, judged on real top-tagging benchmark jets.
+
+    python benchmarks/embedding.py [--quick] [--folder runs/embedding] [--ablations]
+
+For 30, 100, 300 and 1,000 labels and five seeds (a seed: which labels, and the initial parameters), all on the same
+labelled jets and judged on the same half of the jets, which nothing was chosen on:
+- tree: gradient-boosted trees on mass, multiplicity, width and the leading five constituents;
+- scratch: the network of the pretraining, trained on the labels alone;
+- probe: logistic regression on the frozen embedding;
+- finetune: the pretrained network, trained on;
+- pretrained: the mean of the last two's standardised scores. This is the figure of merit.
+
+Every stage is a detfm command, printed, and its output is kept in --folder and used again: an hour and a half on two
+cores the first time, half of it simulation. --ablations pretrains short ones, each with one thing changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from embedding_ablations import ABLATIONS, STEPS
+from embedding_arms import Embedded, Split, tagger, tree
+from embedding_picture import draw, table
+from harness import publish
+from sklearn.metrics import roc_auc_score
+
+from foundation.store import Store
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared/data/jets/toplandscape_2000.npz"
+PRESETS = ROOT / "configs/embedding"
+SEEDS = range(5)
+# Labels -> steps, chosen on the training half: (fine-tuning, from scratch).
+BUDGETS = {30: (60, 150), 100: (100, 200), 300: (200, 400), 1000: (400, 800)}
+GOALS = {"auc_100_pretrained": "> auc_1000_tree", "auc_100_pretrained_least": "", "auc_100_probe": ""}
+
+
+def detfm(*words: str | Path, unless: Path) -> None:
+    """Runs a command and prints it, unless its output is there."""
+    text = [str(word) for word in words]
+    print(f"$ detfm {shlex.join(text)}" + ("    # kept from before" if unless.exists() else ""), flush=True)
+    if not unless.exists():
+        subprocess.run([sys.executable, "-m", "foundation.cli", *text], check=True, stdout=subprocess.DEVNULL)
+
+
+def simulated(folder: Path, quick: bool) -> Path:
+    """The store to pretrain on; --quick takes the sample that comes with the project, which has no re-simulation."""
+    file, store = (ROOT / "samples/jets.root" if quick else folder / "simulated.root"), folder / "simulated"
+    if not quick:
+        detfm("simulate", "--cfg", "simulate/embedding", "--out", file, "--processes", "2", unless=file)
+    finished = store / "manifest.json"
+    detfm("ingest", file, "--schema", "embedding/simulated", "--out", store, unless=finished)
+    return store
+
+
+def pretrained(store: Path, out: Path, *more: str) -> Path:
+    """An encoder's run."""
+    detfm("pretrain", store, "--cfg", "embedding/pretrain", *more, "--out", out, unless=out / "metrics.json")
+    return out
+
+
+def arms(split: Split, encoder: Path, folder: Path, count: int, seed: int, embedded: Embedded) -> dict[str, float]:
+    """Area under the ROC curve of each arm."""
+    rows, truth = split.labelled(count, seed), split.labels(split.test)
+    tuned, scratch = BUDGETS[count]
+    scores = {
+        "tree": tree(split, rows, seed),
+        "scratch": tagger(
+            split.store.path, PRESETS / "scratch.yaml", split, count, seed, scratch, folder / f"scratch_{count}_{seed}"
+        ),
+        "probe": embedded.probe(rows, seed),
+        "finetune": tagger(
+            encoder, PRESETS / "finetune.yaml", split, count, seed, tuned, folder / f"finetune_{count}_{seed}"
+        ),
+    }
+    scores["pretrained"] = sum((s - s.mean()) / s.std() for s in (scores["probe"], scores["finetune"]))
+    return {name: float(roc_auc_score(truth, score)) for name, score in scores.items()}
+
+
+def ablations(split: Split, store: Path, folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Short pretrainings with one thing changed each: what the probe makes of them."""
+    found = {}
+    for name, (words, settings) in ABLATIONS.items():
+        run = pretrained(store, folder / name, "--cfg.train.steps", str(STEPS), *settings)
+        embedded, truth = Embedded(run, split), split.labels(split.test)
+        found[words] = {
+            str(count): [
+                float(roc_auc_score(truth, embedded.probe(split.labelled(count, seed), seed))) for seed in SEEDS
+            ]
+            for count in BUDGETS
+        }
+        at = " ".join(f"{n}: {np.mean(v):.4f} ± {np.std(v, ddof=1):.4f}" for n, v in found[words].items())
+        print(f"{words:<60} {at}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the shipped sample, a small encoder, 100 labels, one seed")
+    parser.add_argument("--folder", type=Path, help="keeps every stage (default: a temporary one)")
+    parser.add_argument("--store", type=Path, help="a store of simulated jets, instead of making one")
+    parser.add_argument("--data", type=Path, default=DATA, help="toplandscape_2000.npz")
+    parser.add_argument("--ablations", action="store_true", help="short pretrainings with one thing changed each")
+    given = parser.parse_args()
+    os.environ.setdefault("PYTHONPATH", str(ROOT))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        run(given, folder)
+
+
+def run(given: argparse.Namespace, folder: Path) -> None:
+    store = given.store or simulated(folder, given.quick)
+    labelled = folder / "toplandscape"
+    detfm(
+        "ingest", given.data, "--schema", "embedding/toplandscape", "--out", labelled, unless=labelled / "manifest.json"
+    )
+    split = Split(Store.open(labelled))
+    settings = QUICK if given.quick else ()
+    encoder = pretrained(store, folder / "pretrain", *settings)
+    embedded = Embedded(encoder, split)
+    counts, seeds = ([100], range(1)) if given.quick else (list(BUDGETS), SEEDS)
+    found: dict[int, list[dict[str, float]]] = {}
+    for count in counts:
+        found[count] = [arms(split, encoder, folder, count, seed, embedded) for seed in seeds]
+        print(table({count: found[count]}), flush=True)
+    if given.quick:
+        found[1000] = [{"tree": _area(split, tree(split, split.labelled(1000, 0), 0))}]
+    result = {"arms": found, "ablations": ablations(split, store, folder / "ablations") if given.ablations else {}}
+    (folder / "embedding.json").write_text(json.dumps(result, indent=1))
+    if not given.quick:
+        draw(found, folder / "embedding.png")
+    publish("embedding", figures(found), GOALS)
+
+
+QUICK = (
+    *("--cfg.positives", "augmentation", "--cfg.train.steps", "60", "--cfg.batch_tokens", "5120"),
+    *("--cfg.encoder.pair_features", "false", "--cfg.encoder.layers", "2", "--cfg.train.learning_rate", "3e-3"),
+)
+
+
+def _area(split: Split, score: np.ndarray) -> float:
+    return float(roc_auc_score(split.labels(split.test), score))
+
+
+def figures(found: dict[int, list[dict[str, float]]]) -> dict[str, float | None]:
+    """Means over seeds, and every seed at 100 labels."""
+
+    def mean(count: int, arm: str) -> float | None:
+        values = [each[arm] for each in found.get(count, []) if arm in each]
+        return float(np.mean(values)) if values else None
+
+    keys = [(100, "pretrained"), (100, "scratch"), (100, "tree"), (1000, "tree"), (1000, "pretrained")]
+    keys += [(100, "probe"), (100, "finetune"), (1000, "scratch"), (30, "pretrained")]
+    values = {f"auc_{count}_{arm}": mean(count, arm) for count, arm in keys}
+    return values | {f"auc_100_pretrained_{i}": each["pretrained"] for i, each in enumerate(found[100])}
+
+
+if __name__ == "__main__":
+    main()
