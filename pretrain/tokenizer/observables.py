@@ -27,6 +27,7 @@ def observables(batch: TokenBatch, schema: DetectorSchema) -> dict[str, Float[An
         places = [modality.coordinate_index(c) for c in ("pt", "eta", "phi")]
         if None not in places:
             values = jnp.asarray(batch.modalities[name].values)
-            jet = jet_kinematics(*(values[..., i] for i in places), None, mask)
+            pt, eta, phi = (values[..., i] for i in places)
+            jet = jet_kinematics(pt, eta, phi, None, mask)
             found |= {f"{name}/pt": jet.pt, f"{name}/mass": jet.mass}
     return found

@@ -124,6 +124,7 @@ class Tokenizer(nnx.Module):
         for name in self.names:
             tokens, part = batch.modalities[name], self.parts[name]
             weights_BN = tokens.mask * jnp.asarray(batch.weights)[:, None]
+            assert isinstance(part.quantizer, Vqvae), "k-means is not trained by gradient"
             loss, more = part.quantizer.loss(part.standard(tokens.values), weights_BN)
             total += loss
             terms |= {f"{name}/{key}": value for key, value in more.items()}
@@ -196,7 +197,7 @@ def learn_averages(tokenizer: Tokenizer, batches: list[TokenBatch]) -> None:
     totals = [jax.device_get(sums(state, batch)) for batch in batches]
     for name in tokenizer.names:
         part = tokenizer.parts[name]
-        total, count = (np.sum([t[name][i] for t in totals], axis=0, dtype=np.float64) for i in range(2))
+        total, count = (np.stack([t[name][i] for t in totals]).sum(axis=0, dtype=np.float64) for i in range(2))
         average = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
         alone = jnp.arange(len(count))[:, None]
         decoded = np.asarray(part.quantizer.decode(alone, jnp.ones_like(alone, bool)))[:, 0]
