@@ -36,6 +36,7 @@ CAPTIONS = {  # file -> what the picture shows
     "restored": "Hidden tokens (circles) and what the model tells of them (crosses)",
     "restored_features": "Features of hidden tokens: predicted against true, standardised",
 }
+WIDE = ("map_class", "map_mass", "neighbours", "restored", "restored_features")  # several panels side by side
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ dt { color: var(--soft); overflow-wrap: anywhere; }
 dd { margin: 0 0 0 auto; text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0.6rem 0; max-width: 32rem; break-inside: avoid; }
+figure.wide { grid-column: 1 / -1; max-width: none; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: 0.88rem; }
 footer { margin-top: 3rem; padding-top: 0.8rem; border-top: 1px solid var(--line); color: var(--soft);
@@ -100,10 +101,12 @@ class Picture:
     Attributes:
         png: the file's bytes.
         caption: below it, and for those who cannot see it.
+        wide: takes the whole width.
     """
 
     png: bytes
     caption: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,8 @@ def _settings(settings: Settings) -> str:
 
 def _picture(picture: Picture) -> str:
     caption = escape(picture.caption)
-    return f'<figure><img src="{embed_png(picture.png)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
+    start = '<figure class="wide">' if picture.wide else "<figure>"
+    return f'{start}<img src="{embed_png(picture.png)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
 
 
 def _is_number(value: Any) -> bool:

@@ -153,7 +153,8 @@ def _legend_room(ax: Axes, low: float, high: float, rows: int) -> None:
 
 @_styled
 def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
-    """The loss and its terms (`loss`, `loss/masked`, ...) against the step, as recorded and as a running mean."""
+    """The loss and its terms (`loss`, `loss/masked`, ...) against the step, as recorded and as a running mean; dots:
+    the same on val (`val/loss`, ...)."""
     fig, ax = _axes(caption)
     names = sorted({name for row in rows for name in row if name == "loss" or name.startswith("loss/")})
     every = []
@@ -165,7 +166,10 @@ def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
         if len(value) > 50:
             ax.plot(step, value, linewidth=1, alpha=0.25, color=style["color"])
         ax.plot(step, smooth, label=text, **style)
-        every += list(smooth[np.isfinite(smooth)])
+        on_val = series(rows, f"val/{name}")
+        if len(on_val[0]):
+            ax.plot(*on_val, marker="o", markersize=8, markeredgecolor="white", linestyle="", color=style["color"])
+        every += [x for x in (*smooth, *on_val[1]) if np.isfinite(x)]
     positive = bool(every) and min(every) > 0
     if positive and max(every) > 10 * min(every):
         ax.set_yscale("log")

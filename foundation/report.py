@@ -190,7 +190,8 @@ def curves_of(run: Run) -> list[Picture]:
         return []
     rows, pictures = plots.read_metrics(run.path / "metrics.jsonl"), []
     if any("loss" in row for row in rows):
-        pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), "Loss"))
+        dots = " (dots: on val)" if any("val/loss" in row for row in rows) else ""
+        pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), f"Loss{dots}"))
     if sum("effective_rank" in row for row in rows) > 1:
         formed = embedding_pictures.formation(rows, run.path.name)
         pictures.append(Picture(plots.png(formed), "How the embedding forms, on rows of val"))
@@ -205,7 +206,7 @@ def pictures_of(run: Run) -> list[Picture]:
     for path in [*sorted(run.path.glob("*.png")), *sorted(run.path.glob("*/*.png"))]:
         name = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
         inside = "" if path.parent == run.path or path.parent.name == EMBEDDING else f" ({path.parent.name})"
-        pictures.append(Picture(path.read_bytes(), name + inside))
+        pictures.append(Picture(path.read_bytes(), name + inside, wide=path.stem in embedding_pictures.WIDE))
     return pictures
 
 

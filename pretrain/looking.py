@@ -25,6 +25,7 @@ from pretrain.monitor import changed, pooled
 from pretrain.rows import FixedRows
 
 PERPLEXITY = 30.0
+JET = 1.5  # half-width of the eta-phi plane below which it is a jet's
 NOTHING = 1e-6  # relative change of an embedding below which an augmentation did not act
 
 
@@ -102,11 +103,11 @@ def dots_of(schema: DetectorSchema, tokens: dict[str, tuple[np.ndarray, np.ndarr
 
 
 def extent_of(dots: list[Dots]) -> tuple[float, float]:
-    """Half-widths in eta and phi that hold nearly all tokens."""
-    return tuple(  # type: ignore[return-value]
-        float(1.1 * np.quantile(np.abs(np.concatenate([getattr(d, n) for d in dots] + [np.full(1, 0.1)])), 0.98))
-        for n in ("eta", "phi")
-    )
+    """Half-widths in eta and phi that hold nearly all tokens; equal ones for a jet."""
+    eta, phi = (np.concatenate([np.full(1, 0.1), *(getattr(each, name) for each in dots)]) for name in ("eta", "phi"))
+    widths = [1.1 * float(np.quantile(np.abs(each), 0.98)) for each in (eta, phi)]
+    jet = max(widths) < JET
+    return (max(widths), max(widths)) if jet else (widths[0], widths[1])
 
 
 def invariances(
@@ -127,7 +128,7 @@ def invariances(
             alone = only(config, name)
             y = rows(lambda b, to=alone: pooled(state, changed(b, jax.random.key(seed), schema, to), graph=graph))
         except DetfmError as error:
-            reasons[name] = str(error)
+            reasons[name] = str(error).removeprefix(f"augment.{name}: ").partition("; give")[0]
             continue
         if np.max(np.abs(y - x)) <= NOTHING * np.max(np.abs(x)):
             reasons[name] = "does nothing to this schema's examples"

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from foundation import embedding_pictures as draw
 from foundation.embedding_pictures import Dots, Restored
 from foundation.embedding_quality import neighbours
-from foundation.page import Picture, Section, Table
+from foundation.page import Picture, Section, Settings, Table
 from foundation.page import write_report as write_page
 from foundation.plots import save
 from foundation.report import EMBEDDING, curves_of, run_section
@@ -50,7 +50,12 @@ def write_report(run: Run, model: Pretrainer, data: Store, cfg: PretrainConfig) 
         Section("Settings and inputs", details=whole.details, short="settings"),
     ]
     path = run.path / "report.html"
-    write_page(path, f"{data.schema.name}: pretraining", [s for s in sections if s is not None], {"run": run.path.name})
+    write_page(
+        path,
+        f"{data.schema.name}: pretraining",
+        [s for s in sections if s is not None],
+        {"run": run.path.name, "detfm": run.provenance["detfm"]},
+    )
     return path
 
 
@@ -144,8 +149,7 @@ class _Look:
         if not found:
             return None
         trained = [n for n in steps(self.cfg.augment) if getattr(self.cfg.augment, n).probability > 0]
-        rows: list[list[Any]] = [[n, v, "yes" if n in trained else "no", ""] for n, v in found.items()]
-        rows += [[n, None, "yes" if n in trained else "no", why] for n, why in reasons.items()]
+        rows = [[n, v, "yes" if n in trained else "no"] for n, v in found.items()]
         text = (
             "How far each augmentation, applied to every example with its own settings, moves the embedding: the mean "
             "distance between an example and its augmented self, over that between two examples at random. 0: the "
@@ -153,10 +157,10 @@ class _Look:
         )
         label = "distance to the augmented self / to another example"
         figure = draw.bars(dict(sorted(found.items(), key=lambda item: item[1])), trained, label, self.caption)
-        table = Table(["augmentation", "relative change", "in this training", ""], rows)
-        return Section(
-            "Invariance", text, figures=[self._save("invariance", figure)], details=[table], short="invariance"
-        )
+        details: list[Table | Settings] = [Table(["augmentation", "relative change", "in this training"], rows)]
+        details += [Settings(reasons, "Not measured")] if reasons else []
+        pictures = [self._save("invariance", figure)]
+        return Section("Invariance", text, figures=pictures, details=details, short="invariance")
 
     def restored(self) -> Section | None:
         """Hidden tokens and what the masked model tells of them."""
@@ -222,4 +226,4 @@ class _Look:
     def _save(self, name: str, figure: Any) -> Picture:
         path = self.folder / f"{name}.png"
         save(figure, path)
-        return Picture(path.read_bytes(), draw.CAPTIONS[name])
+        return Picture(path.read_bytes(), draw.CAPTIONS[name], wide=name in draw.WIDE)

@@ -32,7 +32,7 @@ class FixedRows:
 
     split: str
     rows: Int[np.ndarray, " n"]
-    batches: tuple[tuple[Int[np.ndarray, " b"], TokenBatch], ...]
+    batches: tuple[tuple[Int[np.ndarray, " _"], TokenBatch], ...]
 
     def __call__(self, function: Callable[[TokenBatch], Any]) -> Any:
         """`function` (batch -> tree of arrays [B, ...]) of every row, in the order of `rows`."""
