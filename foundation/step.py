@@ -159,7 +159,7 @@ def add_gradient(
     return layout.constrain(jax.tree.map(lambda t, g: t + weight * g, total, found)), layout.gather((metrics, weight))
 
 
-@partial(jax.jit, static_argnames=("config", "layout"), donate_argnames=("state", "total"))
+@partial(jax.jit, static_argnames=("config", "layout"), donate_argnames=("state",))
 def step_along(
     state: TrainState, total: Any, seen: list[Any], *, config: TrainConfig, layout: Layout
 ) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -19,7 +19,7 @@ def schema() -> DetectorSchema:
     return DetectorSchema.load(find_preset("data/jets"))
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [*SIZES][:4] + [pytest.param(name, marks=pytest.mark.slow) for name in [*SIZES][4:]])
 def test_an_encoder_has_as_many_parameters_as_its_preset_says(name: str, schema: DetectorSchema) -> None:
     config: EncoderConfig = load_config(PretrainConfig, f"pretrain/{name}").encoder
     encoder = nnx.eval_shape(lambda: blank_encoder(schema, config))
