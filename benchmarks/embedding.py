@@ -57,7 +57,7 @@ def simulated(folder: Path, quick: bool) -> Path:
     if not quick:
         detfm("simulate", "--cfg", "simulate/embedding", "--out", file, "--processes", "2", unless=file)
     finished = store / "manifest.json"
-    detfm("ingest", file, "--schema", "embedding/simulated", "--out", store, unless=finished)
+    detfm("ingest", file, "--schema", "data/embedding_simulated", "--out", store, unless=finished)
     return store
 
 
@@ -74,7 +74,7 @@ def arms(split: Split, encoder: Path, folder: Path, count: int, seed: int, embed
     scores = {
         "tree": tree(split, rows, seed),
         "scratch": tagger(
-            split.store.path, PRESETS / "scratch.yaml", split, count, seed, scratch, folder / f"scratch_{count}_{seed}"
+            split.store.path, PRESETS / "finetune_scratch.yaml", split, count, seed, scratch, folder / f"scratch_{count}_{seed}"
         ),
         "probe": embedded.probe(rows, seed),
         "finetune": tagger(
@@ -121,7 +121,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     store = given.store or simulated(folder, given.quick)
     labelled = folder / "toplandscape"
     detfm(
-        "ingest", given.data, "--schema", "embedding/toplandscape", "--out", labelled, unless=labelled / "manifest.json"
+        "ingest", given.data, "--schema", "data/embedding_toplandscape", "--out", labelled, unless=labelled / "manifest.json"
     )
     split = Split(Store.open(labelled))
     settings = QUICK if given.quick else ()
