@@ -111,10 +111,10 @@ def class_map(
         for ax, (title, xy) in zip(axes, places.items()):
             _bare(ax, title)
             rest = labels < 0
-            ax.scatter(*xy[rest].T, s=_point(xy), color=UNKNOWN, linewidths=0)
+            ax.scatter(xy[rest, 0], xy[rest, 1], s=_point(xy), color=UNKNOWN, linewidths=0)
             order = np.random.default_rng(0).permutation(np.flatnonzero(~rest))  # no class lies above another
             colours = np.asarray(COLOURS)[labels[order] % len(COLOURS)]
-            ax.scatter(*xy[order].T, s=_point(xy), c=list(colours), linewidths=0, alpha=0.8)
+            ax.scatter(xy[order, 0], xy[order, 1], s=_point(xy), c=list(colours), linewidths=0, alpha=0.8)
         marks = [_mark(COLOURS[i % len(COLOURS)]) for i in present] + ([_mark(UNKNOWN)] if np.any(labels < 0) else [])
         names = [classes[i] for i in present] + (["unknown"] if np.any(labels < 0) else [])
         fig.legend(marks, names, loc="outside lower center", ncols=min(len(names), 6) or 1, frameon=False)
@@ -140,7 +140,7 @@ def value_map(
         )
         for ax, (title, xy) in zip(axes, places.items()):
             _bare(ax, title)
-            ax.scatter(*xy[~known].T, s=_point(xy), color=UNKNOWN, linewidths=0)
+            ax.scatter(xy[~known, 0], xy[~known, 1], s=_point(xy), color=UNKNOWN, linewidths=0)
             drawn = ax.scatter(
                 *xy[known].T, s=_point(xy), c=values[known], cmap="viridis", norm=norm, linewidths=0, alpha=0.85
             )
