@@ -142,7 +142,14 @@ def value_map(
             _bare(ax, title)
             ax.scatter(xy[~known, 0], xy[~known, 1], s=_point(xy), color=UNKNOWN, linewidths=0)
             drawn = ax.scatter(
-                *xy[known].T, s=_point(xy), c=values[known], cmap="viridis", norm=norm, linewidths=0, alpha=0.85
+                xy[known, 0],
+                xy[known, 1],
+                s=_point(xy),
+                c=values[known],
+                cmap="viridis",
+                norm=norm,
+                linewidths=0,
+                alpha=0.85,
             )
         fig.colorbar(drawn, ax=list(axes[: len(places)]), label=label, pad=0.02, fraction=0.04)
     return fig

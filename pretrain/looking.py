@@ -95,8 +95,8 @@ def dots_of(schema: DetectorSchema, tokens: dict[str, tuple[np.ndarray, np.ndarr
         own = values[chosen].astype(np.float64)
         for coordinate in ("eta", "phi"):
             found[coordinate].append(own[:, modality.coordinate_index(coordinate)])
-        size = next((i for c in ("pt", "energy") if (i := modality.coordinate_index(c)) is not None), None)
-        found["size"].append(np.ones(len(own)) if size is None else own[:, size])
+        at = next((i for c in ("pt", "energy") if (i := modality.coordinate_index(c)) is not None), None)
+        found["size"].append(np.ones(len(own)) if at is None else own[:, at])
         found["kind"].append(np.full(len(own), kind))
     eta, phi, size = (np.concatenate([*found[n], np.zeros(0)]) for n in ("eta", "phi", "size"))
     return Dots(eta, phi, size, np.concatenate([*found["kind"], np.zeros(0, int)]).astype(int))
@@ -122,11 +122,15 @@ def invariances(
     graph, state = nnx.split(model)
     x = rows(lambda batch: pooled(state, batch, graph=graph))
     other = x[np.random.default_rng(seed).permutation(len(x))]
-    found, reasons = {}, {}
+    found: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+
+    def embedded(alone: AugmentConfig) -> np.ndarray:
+        return rows(lambda batch: pooled(state, changed(batch, jax.random.key(seed), schema, alone), graph=graph))
+
     for name in steps(config):
         try:
-            alone = only(config, name)
-            y = rows(lambda b, to=alone: pooled(state, changed(b, jax.random.key(seed), schema, to), graph=graph))
+            y = embedded(only(config, name))
         except DetfmError as error:
             reasons[name] = str(error).removeprefix(f"augment.{name}: ").partition("; give")[0]
             continue

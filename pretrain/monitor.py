@@ -79,7 +79,8 @@ class Monitor:
             y = self.labels
             if np.any(y["train"] >= 0) and np.any(y["val"] >= 0):
                 found["probe_accuracy"] = ridge_probe(x["train"], y["train"], x["val"], y["val"])
-                found["knn_accuracy"] = knn_accuracy(x["train"], y["train"], x["val"], y["val"], self.cfg.monitor.k)
+                near = knn_accuracy(x["train"], y["train"], x["val"], y["val"], self.cfg.monitor.k)
+                found |= {} if near is None else {"knn_accuracy": near}
         seen = x["val"]
         found |= {"effective_rank": effective_rank(seen), "uniformity": uniformity(seen), "spread": spread(seen)}
         if acts(self.cfg.augment):

@@ -170,9 +170,8 @@ class _Look:
         example = monitor.restored_example(self.graph, self.state)
         if not example:
             return None
-        np.savez(
-            self.folder / "restored.npz", **{f"{n}.{k}": v for n, each in example.items() for k, v in each.items()}
-        )
+        arrays = {f"{name}.{what}": array for name, each in example.items() for what, array in each.items()}
+        np.savez(self.folder / "restored.npz", **arrays)  # type: ignore[arg-type]  # names are no options of numpy's
         pictures = []
         if self.plane:
             drawn = self._restorations(example)
