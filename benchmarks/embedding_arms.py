@@ -6,14 +6,13 @@ Axes: n rows, D width of the embedding.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -52,6 +51,10 @@ class Split:
     def labels(self, split: str) -> Int[np.ndarray, " n"]:
         return self.store.labels(split, LABEL)
 
+    def area(self, scores: Float[np.ndarray, " m"]) -> float:
+        """Under the ROC curve of scores of the test rows."""
+        return float(roc_auc_score(self.labels(self.test), scores))
+
 
 def tree(split: Split, rows: Int[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " m"]:
     """Gradient-boosted trees on mass, multiplicity, width and the leading five constituents' shares of pt."""
@@ -66,7 +69,7 @@ class Embedded:
 
     def __init__(self, run: Path, split: Split):
         encoder = load_encoder(run)
-        self.split = split
+        self.run, self.split = run, split
         self.train, self.test = (embed(encoder, split.store, name) for name in ("train", split.test))
 
     def probe(self, rows: Int[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " m"]:
@@ -85,15 +88,12 @@ def _strength(x: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], seed: int) 
         for repeat in range(REPEATS)
         for fold in StratifiedKFold(FOLDS, shuffle=True, random_state=100 * seed + repeat).split(x, y)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        losses = [
-            np.mean(
-                [log_loss(y[b], _logistic(c).fit(x[a], y[a]).predict_proba(x[b])[:, 1], labels=[0, 1]) for a, b in folds]
-            )
-            for c in STRENGTHS
-        ]
-    return STRENGTHS[int(np.argmin(losses))]
+
+    def loss(strength: float) -> float:
+        fits = [(_logistic(strength).fit(x[a], y[a]).predict_proba(x[b])[:, 1], y[b]) for a, b in folds]
+        return float(np.mean([log_loss(truth, p, labels=[0, 1]) for p, truth in fits]))
+
+    return min(STRENGTHS, key=loss)
 
 
 def tagger(

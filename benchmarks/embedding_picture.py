@@ -13,9 +13,8 @@ import matplotlib.pyplot as plt
 ARMS = {
     "tree": ("boosted trees on jet observables", "#777777", "s", "--"),
     "scratch": ("network from scratch", "#d95f02", "v", "-"),
-    "probe": ("pretrained, linear probe", "#7570b3", "o", ":"),
-    "finetune": ("pretrained, fine-tuned", "#1b9e77", "^", ":"),
-    "pretrained": ("pretrained, mean of both", "#1f4e9c", "D", "-"),
+    "finetune": ("pretrained, fine-tuned", "#1b9e77", "^", "-"),
+    "probe": ("pretrained, linear probe", "#1f4e9c", "o", "-"),
 }
 Found = dict[int, list[dict[str, float]]]
 
@@ -42,12 +41,12 @@ def draw(found: Found, path: Path) -> None:
     for place, (arm, (words, colour, marker, line)) in enumerate(ARMS.items()):
         counts = np.array(list(found))
         values = np.array([[seed[arm] for seed in found[count]] for count in found])
-        x = counts * 1.045 ** (place - 2)  # side by side, so that the points of two arms are told apart
+        x = counts * 1.045 ** (place - 1.5)  # side by side, so that the points of two arms are told apart
         axes.plot(x, values.mean(axis=1), line, color=colour, marker=marker, label=words, zorder=3)
         axes.plot(np.repeat(x, values.shape[1]), values.ravel(), marker, color=colour, alpha=0.3, markersize=4)
     goal = np.mean([seed["tree"] for seed in found[1000]])
     axes.axhline(goal, color="#777777", linewidth=0.8)
-    axes.annotate("trees, 1,000 labels", (found_first(found), goal), xytext=(0, 3), textcoords="offset points", fontsize=8)
+    axes.annotate("trees, 1,000 labels", (min(found), goal), (0, 3), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.set_xticks(list(found), [f"{count:,}" for count in found])
     axes.minorticks_off()
@@ -59,6 +58,7 @@ def draw(found: Found, path: Path) -> None:
     plt.close(figure)
 
 
-def found_first(found: Found) -> int:
-    """The smallest number of labels."""
-    return min(found)
+def ablation_line(words: str, areas: dict[int, list[float]]) -> str:
+    """Markdown: mean and standard deviation over seeds at each number of labels."""
+    cells = " | ".join(f"{np.mean(v):.4f} ± {np.std(v, ddof=1):.4f}" for v in areas.values())
+    return f"| {words} | {cells} |"
