@@ -14,7 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-NOT_BENCHMARKS = {"harness", "jetclass_like", "run_all"}
+PARTS = "_"  # in the name of a file that is part of other benchmarks
 
 
 def run(name: str, quick: bool) -> tuple[str, dict[str, Any]]:
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smaller run of each")
     parser.add_argument("--only", nargs="+", help="names of benchmarks")
     arguments = parser.parse_args()
-    names = arguments.only or sorted({path.stem for path in HERE.glob("*.py")} - NOT_BENCHMARKS)
+    names = arguments.only or sorted({path.stem for path in HERE.glob("*.py") if PARTS not in path.stem} - {"harness"})
     results = {}
     for name in names:
         print(f"== {name}", flush=True)
