@@ -82,9 +82,8 @@ def anomalous(batch: TokenBatch, schema: DetectorSchema, config: AnomalousConfig
 
 
 def _examples(batch: TokenBatch, schema: DetectorSchema) -> Examples:
-    """In schema order, on which the keys depend: jit hands dicts back sorted by name."""
     tokens = {n: Tokens(jnp.asarray(t.values), jnp.asarray(t.mask)) for n, t in batch.modalities.items()}
-    return Examples({n: tokens[n] for n in schema.modalities}, jnp.asarray(batch.globals), jnp.asarray(batch.index))
+    return Examples(tokens, jnp.asarray(batch.globals), jnp.asarray(batch.index)).ordered(schema)
 
 
 def _finished(batch: TokenBatch, examples: Examples, schema: DetectorSchema, acted: Bool[Any, " B"]) -> TokenBatch:

@@ -28,15 +28,19 @@ class Examples(NamedTuple):
     Attributes:
         modalities: name -> Tokens, in schema order.
         globals: example-level features.
-        index: of the row; -1 for rows that only fill up.
+        row: its index; -1 for rows that only fill up.
     """
 
     modalities: dict[str, Tokens]
     globals: Float[Array, "B G"]
-    index: Int[Array, " B"]
+    row: Int[Array, " B"]
 
     def with_tokens(self, changed: Mapping[str, Tokens]) -> Examples:
         return self._replace(modalities={**self.modalities, **changed})
+
+    def ordered(self, schema: DetectorSchema) -> Examples:
+        """In schema order, on which the keys depend: jit hands dicts back sorted by name."""
+        return self._replace(modalities={name: self.modalities[name] for name in schema.modalities})
 
 
 class Columns(NamedTuple):
@@ -61,7 +65,8 @@ class Columns(NamedTuple):
             for i, (name, spec) in enumerate(modality.features.items())
             if (name in named or dimension(spec.unit) == "energy") and not spec.recompute
         )
-        return Columns(*(modality.coordinate_index(name) for name in ("pt", "eta", "phi", "energy")), momenta)
+        pt, eta, phi, energy = (modality.coordinate_index(name) for name in ("pt", "eta", "phi", "energy"))
+        return Columns(pt, eta, phi, energy, momenta)
 
 
 def has(modality: Modality, *coordinates: str) -> bool:

@@ -147,7 +147,7 @@ def kill_region(examples: Examples, schema: DetectorSchema, settings: DeadRegion
 
 def lose(examples: Examples, schema: DetectorSchema, lost: dict[str, Bool[Array, "B N"]]) -> Examples:
     """Without the lost tokens; an example that would be left without any keeps them."""
-    left = jnp.zeros(examples.index.shape, bool)
+    left = jnp.zeros(examples.row.shape, bool)
     for name, tokens in examples.modalities.items():
         left |= jnp.any(present(tokens) & ~lost[name] if name in lost else present(tokens), axis=1)
     changed = {

@@ -77,7 +77,7 @@ def _sums(before: Examples, after: Examples, schema: DetectorSchema, acted: Bool
 
 def _vector(examples: Examples, schema: DetectorSchema, names: tuple[str, ...]) -> tuple[Array, Array]:
     """px, py of the tokens of some modalities."""
-    x = y = jnp.zeros(examples.index.shape)
+    x = y = jnp.zeros(examples.row.shape)
     for name in names:
         columns, values = Columns.of(schema.modalities[name]), examples.modalities[name].values
         pt, phi = values[..., columns.pt], values[..., columns.phi]

@@ -89,9 +89,12 @@ def can_pile_up(modality: Modality) -> bool:
 
 
 def pile_up(examples: Examples, schema: DetectorSchema, settings: Pileup, acts: Array, key: Array) -> Examples:
-    for i in range(settings.interactions):
-        examples = _pile_up_once(examples, schema, settings, acts, jax.random.fold_in(key, i))
-    return examples
+    """One collision after another: a loop on the device, so that many compile as fast as one."""
+
+    def add(found: Examples, one: Array) -> tuple[Examples, None]:
+        return _pile_up_once(found.ordered(schema), schema, settings, acts, one), None
+
+    return jax.lax.scan(add, examples, jax.random.split(key, settings.interactions))[0].ordered(schema)
 
 
 def _pile_up_once(examples: Examples, schema: DetectorSchema, settings: Pileup, acts: Array, key: Array) -> Examples:
@@ -133,7 +136,7 @@ def donors(examples: Examples, schema: DetectorSchema, settings: Pileup, key: Ar
         return neighbours(examples, key)
     pool = read_pool(settings.pool, settings.pool_rows, schema)
     rows = len(next(iter(pool.values())).mask)
-    chosen = jax.random.randint(key, examples.index.shape, 0, rows)
+    chosen = jax.random.randint(key, examples.row.shape, 0, rows)
     return {n: Tokens(jnp.asarray(t.values)[chosen], jnp.asarray(t.mask)[chosen]) for n, t in pool.items()}, (
         jnp.ones(chosen.shape, bool)
     )
@@ -141,12 +144,12 @@ def donors(examples: Examples, schema: DetectorSchema, settings: Pileup, key: Ar
 
 def neighbours(examples: Examples, key: Array) -> tuple[dict[str, Tokens], Array]:
     """The example a random number of rows away, the same number for all; not of equal index."""
-    size = examples.index.shape[0]
+    size = examples.row.shape[0]
     away = jax.random.randint(key, (), 1, max(size, 2))
     found = {
         n: Tokens(*(jnp.roll(a, away, axis=0) for a in (t.values, t.mask))) for n, t in examples.modalities.items()
     }
-    return found, jnp.roll(examples.index, away) != examples.index
+    return found, jnp.roll(examples.row, away) != examples.row
 
 
 @functools.lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ def make_batch(seed):
         return Tokens(jnp.asarray(values, jnp.float32), jnp.asarray(mask))
 
     def energy(shape):
-        return np.exp(rng.normal(1, 1, shape))
+        return np.sort(np.exp(rng.normal(1, 1, shape)), axis=-1)  # ascending: what augment must not re-sort
 
     def angle(shape):
         return rng.uniform(-np.pi, np.pi, shape)
