@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -36,9 +37,13 @@ def main(folder: Path, steps: int) -> None:
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, on the one device here, whatever wrote them."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.restore(folder.absolute())
-    return {name: np.asarray(array) for name, array in found.items()}
+        stored = checkpointer.metadata(folder.absolute()).item_metadata.items()
+        target = {name: jax.ShapeDtypeStruct(found.shape, found.dtype, sharding=here) for name, found in stored}
+        arrays = checkpointer.restore(folder.absolute(), target)
+    return {name: np.asarray(array) for name, array in arrays.items()}
 
 
 def compare_bits(what: str, one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

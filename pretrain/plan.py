@@ -10,7 +10,7 @@ Nothing of the model is allocated (`pretrain.cost`). Memory is counted for each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foundation.command import Command, find_preset
@@ -77,6 +77,7 @@ def make_plan(schema: DetectorSchema, cfg: PretrainConfig, shapes: Sequence[Shap
     """
     _, fsdp = mesh_shape(cfg.train.mesh, devices)
     model = Model.of(schema, cfg)
+    counted = Model.of(schema, replace(cfg, encoder=replace(cfg.encoder, remat=False)))  # work done twice counts once
     batches = [batch_shape(schema, shape.rows, shape.lengths) for shape in shapes]
     largest = max(shapes, key=lambda shape: shape.rows * sum(shape.lengths))
     own = batch_shape(schema, _share(largest.rows, devices), largest.lengths)
@@ -94,7 +95,7 @@ def make_plan(schema: DetectorSchema, cfg: PretrainConfig, shapes: Sequence[Shap
         parameters={part: model.parameters(part) for part in model.params},
         shapes=tuple(shapes),
         memory=memory,
-        flops=accumulate * sum(s.share * flops(model, b) for s, b in zip(shapes, batches)),
+        flops=accumulate * sum(s.share * flops(counted, b) for s, b in zip(shapes, batches)),
         rule=accumulate * sum(s.share * rule_of_thumb(model, b) for s, b in zip(shapes, batches)),
         rows=accumulate * sum(shape.share * shape.rows for shape in shapes),
     )

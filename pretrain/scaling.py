@@ -21,8 +21,8 @@ from foundation.runs import write_json
 from foundation.store import Store
 from pretrain.command import loader, pretrain
 from pretrain.config import PretrainConfig
-from pretrain.cost import Model
-from pretrain.plan import make_plan, shapes_of
+from pretrain.cost import Model, batch_shape, flops
+from pretrain.plan import shapes_of
 from pretrain.scaling_fit import NAMES, Fit, fit_law
 
 METRIC = "val/loss"
@@ -109,9 +109,10 @@ def _point(data: Store, cfg: ScalingConfig, size: Size, rows: int) -> Point:
     rate = base.train.learning_rate * math.sqrt(base.encoder.width / size.width)
     train = replace(base.train, steps=steps, learning_rate=rate, evaluate_every=0)
     own = replace(own, train=train, monitor=replace(base.monitor, report_rows=0))
-    plan = make_plan(data.schema, own, shapes_of(batches), 1)
+    model = Model.of(data.schema, own)
+    mean = sum(s.share * flops(model, batch_shape(data.schema, s.rows, s.lengths)) for s in shapes_of(batches))
     name = f"width{size.width}-layers{size.layers}-rows{rows}"
-    return Point(name, own, Model.of(data.schema, own).parameters(), cfg.epochs * rows, plan.flops * steps)
+    return Point(name, own, model.parameters(), cfg.epochs * rows, mean * base.train.accumulate * steps)
 
 
 def run_point(store: Path, point: Point, out: Path) -> None:
@@ -149,11 +150,11 @@ def summary(fit: Fit, budgets: Sequence[float]) -> str:
     lines = [f"L(N, D) = {law.floor:.4g} + {law.A:.3g} / N^{law.alpha:.3f} + {law.B:.3g} / D^{law.beta:.3f}"]
     lines += [f"  {name:<6} {getattr(law, name):<9.4g} {_between(fit.error(name))}" for name in NAMES]
     lines.append(f"  residuals: {fit.spread:.1%} of the loss")
-    for flops in budgets:
-        size, jets = law.best(flops)
-        sizes, data = fit.best_error(flops)
+    for budget in budgets:
+        size, jets = law.best(budget)
+        sizes, data = fit.best_error(budget)
         lines.append(
-            f"{flops:.2g} FLOPs deserve {size:.3g} parameters {_between(sizes)} and {jets:.3g} jets {_between(data)}: "
+            f"{budget:.2g} FLOPs deserve {size:.3g} parameters {_between(sizes)} and {jets:.3g} jets {_between(data)}: "
             f"loss {law.loss(size, jets):.4g}"
         )
     return "\n".join(lines)
@@ -201,7 +202,7 @@ def run(args: Any) -> None:
     rows = [{"name": p.name, **dict(zip(("parameters", "jets", "flops"), c))} for p, *c in zip(points, *columns)]
     table = [row | {"loss": float(value)} for row, value in zip(rows, loss)]
     errors = {name: fit.error(name) for name in NAMES}
-    best = {f"{flops:.3g}": fit.law.best(flops) for flops in budgets}
+    best = {f"{budget:.3g}": fit.law.best(budget) for budget in budgets}
     law = {"law": asdict(fit.law), "errors": errors, "residuals": fit.spread, "best": best}
     write_json(out / "scaling.json", {"points": table, **law})
     save(scaling_curves(*columns, loss, fit, budgets), out / "scaling.png")

@@ -86,7 +86,7 @@ def store(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_points_of_a_sweep(store: Path) -> None:
-    cfg = replace(load_config(ScalingConfig, "scaling/jets"), sizes=(Size(8, 1, 2), Size(32, 2, 4)), rows=(60, 0))
+    cfg = replace(load_config(ScalingConfig, "scaling/jets"), sizes=(Size(8, 1, 2), Size(32, 1, 4)), rows=(60, 0))
     data = Store.open(store)
     points = sweep(data, cfg)
     most = data.length("train")
@@ -96,7 +96,7 @@ def test_points_of_a_sweep(store: Path) -> None:
         assert point.flops > 4 * point.parameters * point.jets  # 6 for each parameter and token, and there are many
     assert points[1].config.train.steps > points[0].config.train.steps
     assert points[0].config.train.learning_rate == pytest.approx(2 * points[2].config.train.learning_rate)
-    with pytest.raises(ConfigError, match=r"has 2\d\d"):
+    with pytest.raises(ConfigError, match=f"has {most}"):
         sweep(data, replace(cfg, rows=(10**6,)))
     with pytest.raises(ConfigError, match="twice"):
         sweep(data, replace(cfg, rows=(60, 60)))
