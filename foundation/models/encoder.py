@@ -8,8 +8,7 @@ its checkpoint. Axes: B batch, N tokens (all modalities, concatenated), D width,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -164,13 +163,38 @@ class Encoder(nnx.Module):
         x_BND = jnp.concatenate([summary_B1D, *embedded], axis=1)
         seen_BN = jnp.concatenate([jnp.ones_like(mask_BN[:, :1]), mask_BN], axis=1)
         bias_BHNN = self._pair_bias(batch)
-        for i, block in enumerate(self.blocks):
-            apply = partial(block, key=None if key is None else jax.random.fold_in(key, i), causal=causal)
-            x_BND = (jax.checkpoint(apply) if self.config.remat else apply)(x_BND, seen_BN, bias_BHNN)
+        if self.config.remat:
+            x_BND = self._again(x_BND, seen_BN, bias_BHNN, key, causal)
+        else:
+            for i, block in enumerate(self.blocks):
+                x_BND = block(x_BND, seen_BN, bias_BHNN, _key_of(key, i), causal)
         x_BND = self.norm(x_BND.astype(jnp.float32))
         tokens_BND = jnp.where(mask_BN[..., None], x_BND[:, 1:], 0.0)
         count_B1 = jnp.maximum(mask_BN.sum(axis=1, keepdims=True), 1)
         return Encoded(tokens_BND, x_BND[:, 0] + tokens_BND.sum(axis=1) / count_B1, mask_BN, x_BND[:, 0])
+
+    def _again(
+        self,
+        x_BND: Float[Array, "B N D"],
+        seen_BN: Bool[Array, "B N"],
+        bias_BHNN: Float[Array, "B H N N"] | None,
+        key: Array | None,
+        causal: bool,
+    ) -> Float[Array, "B N D"]:
+        """Through the blocks, of which only the inputs are kept for the gradient.
+
+        A loop over the blocks' stacked parameters: without a loop, XLA's CPU compiler finds that a block is worked out
+        twice and keeps the first result after all.
+        """
+        graph = nnx.graphdef(self.blocks[0])
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(nnx.state(block) for block in self.blocks))
+
+        def step(x_BND: Array, layer: tuple[Any, Array]) -> tuple[Array, None]:
+            block = nnx.merge(graph, layer[0])
+            return block(x_BND, seen_BN, bias_BHNN, _key_of(key, layer[1]), causal), None
+
+        step = jax.checkpoint(step, prevent_cse=False)  # a loop needs no barrier
+        return jax.lax.scan(step, x_BND, (stacked, jnp.arange(len(self.blocks))))[0]
 
     def _globals(self, batch: TokenBatch) -> Float[Array, "B G"]:
         if self.global_input is None:
@@ -191,6 +215,10 @@ class Encoder(nnx.Module):
                 bias_BHNN = jax.lax.dynamic_update_slice(bias_BHNN, block, (0, 0, start, start))
             start += length
         return bias_BHNN
+
+
+def _key_of(key: Array | None, block: int | Array) -> Array | None:
+    return None if key is None else jax.random.fold_in(key, block)
 
 
 def _coordinates(modality: Modality) -> tuple[int, int, int] | None:
