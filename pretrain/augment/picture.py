@@ -26,7 +26,8 @@ from pretrain.augment.follow import missing_globals, missing_modalities
 
 PANEL = (3.4, 3.5)  # inches
 ACROSS = 2  # pairs of panels
-LARGEST, SMALLEST = 300.0, 3.0  # marker areas, points squared
+LARGEST, SMALLEST = 300.0, 1.0  # marker areas, points squared
+CROWDED = 80  # tokens from which the markers shrink
 
 
 def picture(path: str | Path, number: int, out: str | Path, *, split: str = "", cfg: str | Path = "") -> Path:
@@ -95,7 +96,7 @@ def draw(pairs: dict[str, tuple[Look, Look]], schema: DetectorSchema, panel: Pan
 def _legend(schema: DetectorSchema, panel: Panel) -> list[Line2D]:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 9}
     entries = [Line2D([], [], color=_colour(panel, name), label=name, **dot) for name in panel.names]
-    entries.append(Line2D([], [], color="0.8", label="in both (area ~ $\\sqrt{p_T}$)", **dot))
+    entries.append(Line2D([], [], color="0.8", label="in both; area ~ $p_T^{1/2}$", **dot))
     if missing_globals(schema):
         entries.append(Line2D([], [], color=COLOURS[3], linestyle="--", label="missing $p_T$"))
     return entries
@@ -115,8 +116,7 @@ def _draw_pair(
             _image(ax, look, pair, schema.modalities[panel.names[0]], panel.names[0])
         else:
             _scatter(ax, look, pair, schema, panel)
-        ax.text(0.03, 0.97, summary(look, schema, panel), transform=ax.transAxes, va="top", fontsize=11, zorder=9,
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        ax.text(0.0, -0.13, summary(look, schema, panel), transform=ax.transAxes, va="top", fontsize=11)
         ax.minorticks_off()
     after.set_yticklabels([])
     after.set_ylabel("")
@@ -156,10 +156,12 @@ def _scatter(ax: Axes, look: Look, pair: tuple[Look, Look], schema: DetectorSche
             reach = max(reach, np.abs(found[x]).max(initial=0), *([] if panel.kind == "map" and not relative else
                                                                   [np.abs(found[y]).max(initial=0)]))  # fmt: skip
     most = dict.fromkeys(panel.names, max(most.values()))
+    tokens = max(sum(len(each.tokens[name]) for name in panel.names) for each in pair)
+    largest = LARGEST * min(1.0, CROWDED / max(tokens, 1))
     for name in panel.names:
         found = kinematics(schema.modalities[name], look.tokens[name])
         size, new = size_of(found), look.other[name]
-        areas = SMALLEST + LARGEST * (np.sqrt(np.abs(found[size]) / most[name]) if size else np.full(len(new), 0.2))
+        areas = SMALLEST + largest * (np.sqrt(np.abs(found[size]) / most[name]) if size else np.full(len(new), 0.2))
         for which, colour, zorder in ((~new, "0.8", 2), (new, _colour(panel, name), 3)):
             order = np.argsort(-areas[which])
             ax.scatter(found[x][which][order], found[y][which][order], areas[which][order], alpha=0.8, linewidths=0.5,
