@@ -147,7 +147,7 @@ def add_gradient(
     state: TrainState,
     batch: TokenBatch,
     seed: Any,
-    number: int,
+    number: Any,
     *,
     graph: nnx.GraphDef,
     layout: Layout,

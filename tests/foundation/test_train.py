@@ -17,7 +17,7 @@ from flax import nnx
 from foundation.batch import TokenBatch, Tokens
 from foundation.checkpoint import Checkpoints, load_model, save_model
 from foundation.errors import ConfigError, TrainingError
-from foundation.train import Interrupted, LearningRate, TrainConfig, fit, schedule, start, train_step
+from foundation.train import STOPPING, Interrupted, LearningRate, TrainConfig, fit, schedule, start, train_step
 
 CONFIG = TrainConfig(steps=12, learning_rate=1e-2, log_every=1, checkpoint_every=5)
 
@@ -36,7 +36,10 @@ class Toy(nnx.Module):
 
 
 class Stream:
-    """Batch k is a function of k; from step `poison` on, its labels are not finite; at `kill` a signal arrives."""
+    """Batch k is a function of k; from step `poison` on, its labels are not finite; at `kill` a signal arrives.
+
+    All but Ctrl-C arrive twice, as from a batch system.
+    """
 
     def __init__(self, poison: int | None = None, kill: int | None = None, number: int = signal.SIGTERM):
         self.step, self.poison, self.kill, self.number = 0, poison, kill, number
@@ -45,7 +48,8 @@ class Stream:
         rng = np.random.default_rng(self.step)
         self.step += 1
         if self.step == self.kill:
-            os.kill(os.getpid(), self.number)
+            for _ in range(1 if self.number == signal.SIGINT else 2):
+                os.kill(os.getpid(), self.number)
         x = rng.normal(size=(16, 4, 3)).astype(np.float32)
         y = x.sum(axis=(1, 2)) if self.step != self.poison else np.full(16, np.nan, np.float32)
         tokens = Tokens(x, np.ones((16, 4), bool))
@@ -71,7 +75,7 @@ def trained(tmp_path, name, stream=None, config=CONFIG, **options):
     return model
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_interrupted_and_resumed_ends_in_equal_parameters(tmp_path, number):
     whole = trained(tmp_path, "whole")
     with pytest.raises(Interrupted, match="--resume") as stopped:
@@ -85,9 +89,9 @@ def test_interrupted_and_resumed_ends_in_equal_parameters(tmp_path, number):
 
 
 def test_signal_handlers_are_put_back(tmp_path):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in STOPPING]
     trained(tmp_path, "run")
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(number) for number in STOPPING] == before
 
 
 def test_nan_names_step_and_term_and_keeps_the_checkpoint_before(tmp_path):
