@@ -27,6 +27,7 @@ from pretrain.measure import measured_step, read_rate
 
 FLOAT = 4  # bytes of a parameter, whatever the precision of the arithmetic
 UTILISATION = 0.3
+LEAST_SECONDS = 2e-3  # of a small step: launching its thousand kernels takes longer than running them
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def advice(plan: Plan, cfg: PretrainConfig, chip: Chip, devices: int, needed: fl
         )
     if read is not None and read < needed:
         found.append(
-            f"this machine reads {read:,.0f} rows/s with two threads, and {needed:,.0f} are needed: the loader would "
-            f"set the pace of one process; {-(-needed // read):.0f} processes (tasks) would keep up"
+            f"a process here reads {read:,.0f} rows/s, {needed:,.0f} are needed: the loader sets the pace unless "
+            f"{-(-needed // read):.0f} processes (tasks) share the work"
         )
     return found
 
@@ -207,8 +208,13 @@ def run(args: Any) -> None:
     if args.measure:
         seconds, how = measured_step(store, cfg, loader, args.measure), "measured here"
     else:
-        seconds = plan.flops / devices / (args.utilisation * chip.peak(cfg.encoder.precision))
-        how = f"at {args.utilisation:.0%} of the {chip.peak(cfg.encoder.precision) / 1e12:.3g} TFLOP/s of {chip.name}"
+        busy = plan.flops / devices / (args.utilisation * chip.peak(cfg.encoder.precision))
+        seconds = max(busy, cfg.train.accumulate * LEAST_SECONDS)
+        how = (
+            "to launch it, the device mostly idle"
+            if busy < seconds
+            else f"at {args.utilisation:.0%} of the {chip.peak(cfg.encoder.precision) / 1e12:.3g} TFLOP/s of {chip.name}"
+        )
     print(describe(plan, cfg, chip, devices, seconds, how))
     read = None if loader is None else read_rate(loader)
     if read is not None:

@@ -154,6 +154,8 @@ def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("model", "memory", "FLOPs", "time", "loader"):
         assert f"\n{line}" in f"\n{said}"
     assert "for 1,000 steps" in said
-    assert "at 30% of the 156 TFLOP/s of a100-80gb" in said
+    assert "to launch it" in said  # a small model on a large device
+    COMMAND("plan", ["quickstart/pretrain", "--chip", "a100-80gb", "--cfg.batch_tokens", "8000000"])
+    assert "at 30% of the 156 TFLOP/s of a100-80gb" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="--store"):
         COMMAND("plan", ["quickstart/pretrain", "--measure", "5"])
