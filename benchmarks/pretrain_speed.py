@@ -163,7 +163,8 @@ def two_processes(quick: bool) -> float | None:
     if jax.default_backend() != "cpu" or len(os.sched_getaffinity(0)) < 2:
         return None
     command = [sys.executable, str(HERE / "pretrain_processes.py"), *(["--quick"] if quick else [])]
-    return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return float(json.loads(next(line for line in reversed(lines) if not line.startswith("["))))  # "[Gloo] ..."
 
 
 def measure(folder: Path, quick: bool, python: str) -> dict[str, float | int | None]:
