@@ -208,13 +208,11 @@ def run(args: Any) -> None:
     if args.measure:
         seconds, how = measured_step(store, cfg, loader, args.measure), "measured here"
     else:
-        busy = plan.flops / devices / (args.utilisation * chip.peak(cfg.encoder.precision))
+        peak = chip.peak(cfg.encoder.precision)
+        busy = plan.flops / devices / (args.utilisation * peak)
         seconds = max(busy, cfg.train.accumulate * LEAST_SECONDS)
-        how = (
-            "to launch it, the device mostly idle"
-            if busy < seconds
-            else f"at {args.utilisation:.0%} of the {chip.peak(cfg.encoder.precision) / 1e12:.3g} TFLOP/s of {chip.name}"
-        )
+        how = f"at {args.utilisation:.0%} of the {peak / 1e12:.3g} TFLOP/s of {chip.name}"
+        how = "to launch it, the device mostly idle" if busy < seconds else how
     print(describe(plan, cfg, chip, devices, seconds, how))
     read = None if loader is None else read_rate(loader)
     if read is not None:
