@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from embedding_arms import Embedded, Split, tagger, tree
 from embedding_picture import Found, ablation_line, draw, table
 from harness import publish
 
+from foundation.compilation_cache import keep_compiled
 from foundation.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -41,8 +41,9 @@ SEEDS = range(5)
 # Labels -> steps, chosen on the training half: (fine-tuning, from scratch).
 BUDGETS = {30: (60, 150), 100: (100, 200), 300: (200, 400), 1000: (400, 800)}
 GOALS = {"auc_100_pretrained": "> auc_1000_tree"}
+QUICK_BUDGET = (40, 60)
 QUICK = (
-    *("--cfg.positives", "augmentation", "--cfg.train.steps", "60", "--cfg.batch_tokens", "5120"),
+    *("--cfg.positives", "augmentation", "--cfg.train.steps", "40", "--cfg.batch_tokens", "5120"),
     *("--cfg.augment.rotation.probability", "1", "--cfg.augment.smearing.probability", "1"),
     *("--cfg.encoder.pair_features", "false", "--cfg.encoder.layers", "2", "--cfg.train.ema", "0"),
 )
@@ -59,10 +60,11 @@ def detfm(*words: str | Path, unless: Path) -> None:
 def simulated(folder: Path, quick: bool) -> Path:
     """The store to pretrain on; --quick takes the sample that comes with the project, which has no re-simulation."""
     file, store = (ROOT / "samples/jets.root" if quick else folder / "simulated.root"), folder / "simulated"
+    others = ("--cfg.unknown_label", "unlabelled") if quick else ()  # jets of W, Z and H
     if not quick:
         detfm("simulate", "--cfg", "simulate/embedding", "--out", file, "--processes", "2", unless=file)
-    finished = store / "manifest.json"
-    detfm("ingest", file, "--schema", "data/embedding_simulated", "--out", store, unless=finished)
+    schema = ("--schema", "data/embedding_simulated")
+    detfm("ingest", file, *schema, *others, "--out", store, unless=store / "manifest.json")
     return store
 
 
@@ -72,10 +74,12 @@ def pretrained(store: Path, out: Path, *more: str) -> Path:
     return out
 
 
-def arms(split: Split, embedded: Embedded, folder: Path, count: int, seed: int) -> dict[str, float]:
+def arms(
+    split: Split, embedded: Embedded, folder: Path, count: int, seed: int, budget: tuple[int, int]
+) -> dict[str, float]:
     """Area under the ROC curve of each arm."""
     rows = split.labelled(count, seed)
-    steps = dict(zip(("finetune", "scratch"), BUDGETS[count]))
+    steps = dict(zip(("finetune", "scratch"), budget))
     starts = {"finetune": (embedded.run, "finetune"), "scratch": (split.store.path, "finetune_scratch")}
     scores = {"tree": tree(split, rows, seed), "probe": embedded.probe(rows, seed)}
     for arm, (start, preset) in starts.items():
@@ -105,7 +109,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="toplandscape_2000.npz")
     parser.add_argument("--ablations", action="store_true", help="short pretrainings with one thing changed each")
     given = parser.parse_args()
-    os.environ.setdefault("PYTHONPATH", str(ROOT))
+    keep_compiled()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,14 +124,15 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     settings = QUICK if given.quick else ()
     encoder = pretrained(store, folder / "pretrain", *settings)
     embedded = Embedded(encoder, split)
-    counts, seeds = ([100], range(1)) if given.quick else (list(BUDGETS), SEEDS)
+    budgets, seeds = ({100: QUICK_BUDGET}, range(1)) if given.quick else (BUDGETS, SEEDS)
     found: Found = {}
-    for count in counts:
-        found[count] = [arms(split, embedded, folder, count, seed) for seed in seeds]
+    for count in budgets:
+        found[count] = [arms(split, embedded, folder, count, seed, budgets[count]) for seed in seeds]
         print(table({count: found[count]}), flush=True)
     if given.quick:
         found[1000] = [{"tree": split.area(tree(split, split.labelled(1000, 0), 0))}]
-    result = {"arms": found, "ablations": ablations(split, store, folder / "ablations") if given.ablations else {}}
+    more = ablations(split, store, folder / "ablations") if given.ablations else {}
+    result = {"arms": found, "ablations": more}
     (folder / "embedding.json").write_text(json.dumps(result, indent=1))
     if not given.quick:
         draw(found, folder / "embedding.png")
