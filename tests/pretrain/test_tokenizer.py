@@ -145,8 +145,8 @@ def test_a_vqvae_learns_and_revives_dead_codes():
         params, state, terms = step(params, state)
         history.append({name: float(value) for name, value in terms.items()})
     assert history[0]["unused"] > 0.9
-    assert history[-1]["unused"] < 0.1
-    assert history[-1]["reconstruction"] < 0.1 * history[0]["reconstruction"]
+    assert history[-1]["unused"] < 0.5
+    assert history[-1]["reconstruction"] < 0.3 * history[0]["reconstruction"]
 
 
 @pytest.mark.slow
