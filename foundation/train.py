@@ -91,8 +91,8 @@ def fit(
         log = _Log(run / METRICS, config, done, layout.writes)
         with _progress(label, config.steps, done, layout.writes) as bar:
             for step in range(done + 1, config.steps + 1):
-                received = signals[0] if signals else 0
                 state, metrics = next_step(state, batches, seed, graph=graph, config=static, layout=layout)
+                received = signals[0] if signals else 0
                 log.read(step, metrics | {STOP: layout.largest(received)})
                 bar.advance(text=log.text)
                 stop = log.stop if layout.processes > 1 else received  # what all read a step late, all read alike

@@ -34,7 +34,7 @@ class Wide(nnx.Module):
     """A training state of 3 MB, so that one copy kept per checkpoint, let alone per step, would be seen."""
 
     def __init__(self):
-        self.map = nnx.Linear(4, 65536, use_bias=False, rngs=nnx.Rngs(0))
+        self.map = nnx.Linear(len(SCHEMA.globals), 131072, use_bias=False, rngs=nnx.Rngs(0))
 
     def loss(self, batch, key):
         return jnp.mean((self.map(batch.globals) - 1) ** 2), {}
@@ -52,7 +52,10 @@ class Stream:
         self.step += 1
         count = rng.integers(1, self.tokens + 1, self.rows)
         mask = np.arange(self.tokens) < count[:, None]
-        (name, modality), around = next(iter(SCHEMA.modalities.items())), rng.normal(size=(self.rows, 4))
+        (name, modality), around = (
+            next(iter(SCHEMA.modalities.items())),
+            rng.normal(size=(self.rows, len(SCHEMA.globals))),
+        )
         values = rng.uniform(0.1, 1, (self.rows, self.tokens, len(modality.features))) * mask[..., None]
         labels = {"y": np.log(count).astype(np.float32)}
         weights, index = np.ones(self.rows, np.float32), np.arange(self.rows, dtype=np.int32)
