@@ -46,7 +46,8 @@ class Model:
         statistics = {name: (np.zeros(size), np.ones(size)) for name, size in sizes.items()}
         statistics |= {f"label.{name}": (np.zeros(()), np.ones(())) for name in schema.regression_labels}
         model = nnx.eval_shape(lambda: Pretrainer(schema, statistics, config, rngs=nnx.Rngs(0)))
-        graph, params, fixed = nnx.split(model, nnx.Param, ...)
+        graph, *parts = nnx.split(model, nnx.Param, ...)
+        params, fixed = parts
         views = max(getattr(model, name).views for name in model.objectives)
         return Model(graph, params, fixed, wants_teacher(model), views)
 
@@ -106,7 +107,7 @@ def kept_bytes(model: Model, batch: TokenBatch) -> int:
     program = jax.make_jaxpr(kept)(model.params, model.fixed, batch, _key()).jaxpr
     given = {id(variable) for variable in program.invars}
     values = {id(v): v.aval for v in program.outvars if not hasattr(v, "val") and id(v) not in given}
-    return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in values.values())  # type: ignore[attr-defined]
+    return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in values.values())
 
 
 def _array(shape: tuple[int, ...], dtype: Any = "float32") -> jax.ShapeDtypeStruct:

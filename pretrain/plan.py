@@ -205,7 +205,7 @@ def run(args: Any) -> None:
         schema, loader = store.schema, loader_of(store, "train", cfg)
         shapes = shapes_of(loader)
     plan = make_plan(schema, cfg, shapes, devices)
-    if args.measure:
+    if args.measure and loader is not None:
         seconds, how = measured_step(store, cfg, loader, args.measure), "measured here"
     else:
         peak = chip.peak(cfg.encoder.precision)

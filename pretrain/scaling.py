@@ -196,16 +196,18 @@ def run(args: Any) -> None:
     if args.point is not None:
         return
     loss = np.array(losses(points, out))
-    columns = [np.array([float(getattr(p, name)) for p in points]) for name in ("parameters", "jets", "flops")]
-    fit = fit_law(*columns, loss, bootstraps=cfg.bootstraps, seed=cfg.pretrain.train.seed)
-    budgets = args.budget or [10 * float(columns[2].max())]
-    rows = [{"name": p.name, **dict(zip(("parameters", "jets", "flops"), c))} for p, *c in zip(points, *columns)]
-    table = [row | {"loss": float(value)} for row, value in zip(rows, loss)]
+    size, jets, spent = (np.array([float(getattr(p, n)) for p in points]) for n in ("parameters", "jets", "flops"))
+    fit = fit_law(size, jets, spent, loss, bootstraps=cfg.bootstraps, seed=cfg.pretrain.train.seed)
+    budgets = args.budget or [10 * float(spent.max())]
+    table = [
+        {"name": p.name, "parameters": p.parameters, "jets": p.jets, "flops": p.flops, "loss": float(value)}
+        for p, value in zip(points, loss, strict=True)
+    ]
     errors = {name: fit.error(name) for name in NAMES}
     best = {f"{budget:.3g}": fit.law.best(budget) for budget in budgets}
     law = {"law": asdict(fit.law), "errors": errors, "residuals": fit.spread, "best": best}
     write_json(out / "scaling.json", {"points": table, **law})
-    save(scaling_curves(*columns, loss, fit, budgets), out / "scaling.png")
+    save(scaling_curves(size, jets, spent, loss, fit, budgets), out / "scaling.png")
     print(summary(fit, budgets))
     print(f"written: {out}/scaling.json, {out}/scaling.png")
 
