@@ -96,11 +96,14 @@ def copies(store: Store, number: int, split: str) -> TokenBatch:
 
 
 def pair_of(batch: TokenBatch, schema: DetectorSchema, change: Change) -> tuple[Look, Look]:
-    """The first copy of the event that was changed, before and after."""
+    """The first copy of the event of which a token changed, before and after; the first copy, where none did."""
     after = change(batch, jax.random.key(0))
-    leaves = [(b, a) for b, a in zip(jax.tree.leaves(batch), jax.tree.leaves(after), strict=True)]
-    differs = np.any([np.any((b != a).reshape(len(b), -1), axis=1) for b, a in leaves], axis=0)[:COPIES]
-    row = int(np.argmax(differs))
+    pairs = (_looks(batch, after, schema, row) for row in range(COPIES))
+    changed = (pair for pair in pairs if any(new.any() for look in pair for new in look.other.values()))
+    return next(changed, _looks(batch, after, schema, 0))
+
+
+def _looks(batch: TokenBatch, after: TokenBatch, schema: DetectorSchema, row: int) -> tuple[Look, Look]:
     old, new = (_tokens(each, schema, row) for each in (batch, after))
     return (
         Look(old, {n: _absent(v, new[n], schema.modalities[n]) for n, v in old.items()}, batch.globals[row]),

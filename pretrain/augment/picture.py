@@ -110,8 +110,8 @@ def _draw_pair(
     before: Axes, after: Axes, name: str, pair: tuple[Look, Look], schema: DetectorSchema, panel: Panel
 ) -> None:
     for ax, look, side in zip((before, after), pair, ("before", "after")):
-        ax.set_title(name.replace("_", " ") if side == "before" else "", loc="left", fontweight="bold", fontsize=14)
-        ax.set_title(side, loc="right", fontsize=13)
+        ax.set_title(name.replace("_", " ") if side == "before" else "", loc="left", fontweight="bold", fontsize=12)
+        ax.set_title(side, loc="right", fontsize=12)
         if panel.kind == "image":
             _image(ax, look, pair, schema.modalities[panel.names[0]], panel.names[0])
         else:
