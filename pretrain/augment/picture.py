@@ -47,7 +47,7 @@ def picture(path: str | Path, number: int, out: str | Path, *, split: str = "", 
     panel = panel_of(store.schema)
     batch = copies(store, number, split or next(s for s in store.splits if store.length(s)))
     pairs = {name: pair_of(batch, store.schema, change) for name, change in changes.items()}
-    save(draw(pairs, store.schema, panel, headline(event, 52 * ACROSS)), Path(out))
+    save(draw(pairs, store.schema, panel, headline(event, 52 * min(ACROSS, len(pairs)))), Path(out))
     return Path(out)
 
 
