@@ -7,12 +7,13 @@ nothing; `JAX_COMPILATION_CACHE_DIR`, if set, is left as it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
 from pathlib import Path
 
-BYTES = 2 * 1024**3  # those used longest ago go first
+BYTES = 2 * 1024**3  # what is older goes
 SHORTEST = 0.3  # seconds of compiling that are worth keeping
 
 
@@ -30,10 +31,25 @@ def keep_compiled() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
+    _prune(folder, BYTES)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(BYTES))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
     return folder
+
+
+def _prune(folder: Path, most: int) -> None:
+    """Deletes the oldest files beyond `most` bytes. (JAX could, but then every reader waits for a lock.)"""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process prunes, too
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    total = 0
+    for _, size, path in sorted(found, reverse=True):
+        total += size
+        if total > most:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _processor() -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from foundation import compilation_cache
 from foundation.compilation_cache import keep_compiled
 
-NAMES = ("JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+NAMES = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 PROGRAM = """
 import os; os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 from foundation.compilation_cache import keep_compiled
@@ -61,3 +62,15 @@ def test_a_folder_that_cannot_be_made_is_no_error(unset: pytest.MonkeyPatch, tmp
     (tmp_path / "file").write_text("")
     unset.setenv("DETFM_CACHE", str(tmp_path / "file"))
     assert keep_compiled() is None
+
+
+def test_the_oldest_go_when_there_are_too_many(unset: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unset.setenv("DETFM_CACHE", str(tmp_path))
+    unset.setattr(compilation_cache, "BYTES", 250)
+    folder = keep_compiled()
+    for age in range(4):
+        (folder / f"{age}-cache").write_bytes(b"x" * 100)
+        os.utime(folder / f"{age}-cache", (1e9 - age, 1e9 - age))
+    unset.delenv("JAX_COMPILATION_CACHE_DIR")
+    assert keep_compiled() == folder
+    assert sorted(path.name for path in folder.iterdir()) == ["0-cache", "1-cache"]
