@@ -130,7 +130,7 @@ def _columns(schema: DetectorSchema, made: Sequence[TokenBatch]) -> dict[str, An
 
 def _write(folder: Path, schema: DetectorSchema, columns: dict[str, Any]) -> None:
     """The table twice, and the schema that reads it: the same features, each from its column."""
-    ak.to_parquet(ak.Array(columns), folder / f"{STEM}.parquet")
+    ak.to_parquet(ak.Array(columns), str(folder / f"{STEM}.parquet"))
     with uproot.recreate(folder / f"{STEM}.root") as file:
         file.mktree(STEM, {n: c.type.content if isinstance(c, ak.Array) else c.dtype for n, c in columns.items()})
         file[STEM].extend(columns)

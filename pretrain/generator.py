@@ -115,17 +115,17 @@ def generate(
 @partial(jax.jit, static_argnames=("graph", "name", "start", "top_k"))
 def _block(
     state: Any,
-    codes: dict[str, Int[Array, "B N"]],
+    codes: dict[str, Int[Array, "B _"]],
     alive_B: Array,
     globals_BG: Float[Array, "B G"],
     key: Array,
-    temperature: float,
+    temperature: Any,
     *,
     graph: Any,
     name: str,
     start: int,
     top_k: int,
-) -> tuple[dict[str, Int[Array, "B N"]], Array]:
+) -> tuple[dict[str, Int[Array, "B _"]], Array]:
     """Samples the positions from `start` to the end of the array of a modality."""
     model: Generator = nnx.merge(graph, state)
     head, stop = model.next_token, model.next_token.tokenizer.codes[name]
@@ -153,7 +153,7 @@ def draw(logits_BS: Float[Array, "B S"], key: Array, temperature: Any, top_k: in
 
 @partial(jax.jit, static_argnames=("graph",))
 def _decoded(
-    state: Any, codes: dict[str, Int[Array, "B N"]], globals_BG: Float[Array, "B G"], *, graph: Any
+    state: Any, codes: dict[str, Int[Array, "B _"]], globals_BG: Float[Array, "B G"], *, graph: Any
 ) -> TokenBatch:
     values = nnx.merge(graph, state).next_token.tokenizer.decode(codes, globals_BG)
     modalities = {name: Tokens(values[name], codes[name] != NONE) for name in codes}

@@ -16,7 +16,7 @@ from foundation.errors import ConfigError, close_names
 from foundation.physics import delta_phi
 from foundation.schema import DetectorSchema
 
-Masks = dict[str, Bool[Array, "B N"]]
+Masks = dict[str, Bool[Array, "B _"]]
 WAYS = ("tokens", "regions", "modality", "cross")
 
 

@@ -83,7 +83,7 @@ class Masked(Objective):
             outputs = self.tokenizer.codes
         self.out = nnx.Dict({n: nnx.Linear(width, outputs[n], rngs=rngs) for n in self.names})
 
-    def hide(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, dict[str, Bool[Array, "B N"]]]:
+    def hide(self, batch: TokenBatch, key: Array) -> tuple[TokenBatch, dict[str, Bool[Array, "B _"]]]:
         """What the encoder sees of a batch, and which tokens it has to predict."""
         return self.hiding(batch, key)
 
@@ -92,13 +92,13 @@ class Masked(Objective):
         targets = self.targets(step.encoder, view.batch)
         return self.restore(view.encoded, targets, view.hidden, view.batch.weights)
 
-    def targets(self, encoder: Encoder, batch: TokenBatch) -> dict[str, Shaped[Array, "B N ..."]]:
+    def targets(self, encoder: Encoder, batch: TokenBatch) -> dict[str, Shaped[Array, "B _ ..."]]:
         """What is to be predicted of each token: [B, N, F] standardised features, or [B, N] codes."""
         if self.tokenizer is not None:
             return self.tokenizer.encode(batch)
         return jax.lax.stop_gradient(encoder.standardize(batch))
 
-    def predict(self, step: Pass) -> dict[str, Float[Array, "B N F"]]:
+    def predict(self, step: Pass) -> dict[str, Float[Array, "B _ _"]]:
         """Standardised features of the first view's tokens as they are told from the visible ones; only those of hidden
         tokens mean anything. Where codes are told, those of the likeliest code. `pretrain.monitor` draws them."""
         view = step.views[0]
@@ -110,7 +110,7 @@ class Masked(Objective):
         modalities = {name: Tokens(values[name], view.hidden[name]) for name in self.names}
         return step.encoder.standardize(dataclasses.replace(view.batch, modalities=modalities))
 
-    def told(self, encoded: Encoded, hidden: dict[str, Bool[Array, "B N"]]) -> dict[str, Float[Array, "B _ _"]]:
+    def told(self, encoded: Encoded, hidden: dict[str, Bool[Array, "B _"]]) -> dict[str, Float[Array, "B _ _"]]:
         """Standardised features [B, N, F] or logits of the codes [B, N, C] of the hidden tokens."""
         queries = jnp.concatenate([self.query[n] + self._ranks(n, hidden[n].shape[1]) for n in self.names], axis=0)
         ranks = jnp.concatenate([self._ranks(n, hidden[n].shape[1]) for n in self.names], axis=0)
@@ -131,8 +131,8 @@ class Masked(Objective):
     def restore(
         self,
         encoded: Encoded,
-        targets: dict[str, Shaped[Array, "B N ..."]],
-        hidden: dict[str, Bool[Array, "B N"]],
+        targets: dict[str, Shaped[Array, "B _ ..."]],
+        hidden: dict[str, Bool[Array, "B _"]],
         weights: Float[Array, " B"],
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """Mean loss over the hidden tokens, examples and modalities weighted; and of each of several modalities."""

@@ -79,7 +79,7 @@ class Tokenizer(nnx.Module):
     def codes(self) -> dict[str, int]:
         return dict(zip(self.names, self.sizes))
 
-    def encode(self, batch: TokenBatch) -> dict[str, Int[Array, "B N"]]:
+    def encode(self, batch: TokenBatch) -> dict[str, Int[Array, "B _"]]:
         """The code of each token; -1 where there is none."""
         found = {}
         for name in self.names:
@@ -89,8 +89,8 @@ class Tokenizer(nnx.Module):
         return found
 
     def decode(
-        self, codes: dict[str, Int[Array, "B N"]], globals_BG: Float[Any, "B G"]
-    ) -> dict[str, Float[Array, "B N F"]]:
+        self, codes: dict[str, Int[Array, "B _"]], globals_BG: Float[Any, "B G"]
+    ) -> dict[str, Float[Array, "B _ _"]]:
         """Raw values in physical units; 0 where the code is -1.
 
         Args:
@@ -99,14 +99,14 @@ class Tokenizer(nnx.Module):
         return self._physical(codes, globals_BG, context=True)
 
     def decode_each(
-        self, codes: dict[str, Int[Array, "B N"]], globals_BG: Float[Any, "B G"]
-    ) -> dict[str, Float[Array, "B N F"]]:
+        self, codes: dict[str, Int[Array, "B _"]], globals_BG: Float[Any, "B G"]
+    ) -> dict[str, Float[Array, "B _ _"]]:
         """As `decode`, by each code alone: what tokens of that code are on average, whatever stands around them."""
         return self._physical(codes, globals_BG, context=False)
 
     def _physical(
-        self, codes: dict[str, Int[Array, "B N"]], globals_BG: Float[Any, "B G"], context: bool
-    ) -> dict[str, Float[Array, "B N F"]]:
+        self, codes: dict[str, Int[Array, "B _"]], globals_BG: Float[Any, "B G"], context: bool
+    ) -> dict[str, Float[Array, "B _ _"]]:
         found = {}
         for name in self.names:
             part, codes_BN = self.parts[name], jnp.maximum(codes[name], 0)
