@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 
 # one process adds the gradient of a batch in one order, two processes in another; Adam's first steps, which divide by
 # a gradient's own size, turn rounding into visible differences of parameters whose gradient is nearly zero
-RELATIVE = 1e-3
+RELATIVE = 1e-4
 
 
 def main(folder: Path, steps: int) -> None:
