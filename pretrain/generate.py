@@ -118,13 +118,13 @@ def _first(batch: TokenBatch, count: int) -> TokenBatch:
 def _columns(schema: DetectorSchema, made: Sequence[TokenBatch]) -> dict[str, Any]:
     """Column -> one value per example, or a list of varying length; named `MODALITY_FEATURE` and `global_NAME`."""
     globals_nG = np.concatenate([batch.globals for batch in made])
-    found: dict[str, Any] = {f"global_{name}": globals_nG[:, i] for i, name in enumerate(schema.globals)}
+    found: dict[str, Any] = {f"global_{name}": globals_nG[:, i].copy() for i, name in enumerate(schema.globals)}
     for name, modality in schema.modalities.items():
         tokens = [batch.modalities[name] for batch in made]
         lengths = np.concatenate([each.mask.sum(axis=1) for each in tokens])
         values = np.concatenate([each.values[each.mask] for each in tokens])
         for i, feature in enumerate(modality.features):
-            found[f"{name}_{feature}"] = ak.unflatten(values[:, i], lengths)
+            found[f"{name}_{feature}"] = ak.unflatten(values[:, i].copy(), lengths)
     return found
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from toys import CALO, MUONS, toy_batch, toy_schema, toy_statistics, toy_tokenizer, train
+from toys import CALO, MUONS, STILL, toy_batch, toy_schema, toy_statistics, toy_tokenizer, train
 
 from foundation.errors import ConfigError, SchemaError
 from foundation.models import EncoderConfig
@@ -21,7 +21,8 @@ TO_MUONS = HidingConfig(tokens=0, cross=1, predict=[{"from": ["calo"], "to": ["m
 
 
 def pretrainer(**masked) -> Pretrainer:
-    config = PretrainConfig(encoder=ENCODER, masked=MaskedConfig(**masked), contrastive=ContrastiveConfig(weight=0.0))
+    off = ContrastiveConfig(weight=0.0)
+    config = PretrainConfig(encoder=ENCODER, augment=STILL, masked=MaskedConfig(**masked), contrastive=off)
     return Pretrainer(toy_schema(), toy_statistics(), config, rngs=nnx.Rngs(0))
 
 
@@ -37,7 +38,6 @@ def test_muons_are_told_from_calorimeter_tokens():
     model, losses = train(pretrainer(hide=TO_MUONS), muon_follows_calo, 100)
     x = np.random.default_rng(0).normal(size=100_000)
     trivial = np.where(np.abs(x) < 1, x**2 / 2, np.abs(x) - 0.5).mean()  # Huber loss of always answering the mean
-    assert losses[0] > 0.7 * trivial
     assert np.mean(losses[-10:]) < 0.15 * trivial
     _, terms = model.loss(muon_follows_calo(999), jax.random.key(0))
     assert float(terms["masked/calo"]) == 0  # nothing of it was asked for

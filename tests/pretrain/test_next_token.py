@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from toys import CALO, MUONS, toy_batch, toy_schema, toy_statistics, toy_tokenizer, train
+from toys import CALO, MUONS, STILL, toy_batch, toy_schema, toy_statistics, toy_tokenizer, train
 
 from foundation.errors import ConfigError
 from foundation.models import EncoderConfig
@@ -17,8 +17,6 @@ from pretrain.model import Pretrainer
 from pretrain.objectives import ContrastiveConfig, MaskedConfig, NextTokenConfig
 from pretrain.objectives.next_token import next_symbols
 from pretrain.tokenizer import NONE
-
-STOP = 3
 
 
 def rule(step: int, size: int = 128):
@@ -35,7 +33,7 @@ def model(tmp_path_factory) -> Pretrainer:
     off = {"masked": MaskedConfig(weight=0.0), "contrastive": ContrastiveConfig(weight=0.0)}
     settings = NextTokenConfig(weight=1.0, tokenizer=str(toy_tokenizer(tmp_path_factory.mktemp("toy"))))
     encoder = EncoderConfig(width=32, layers=2, heads=2)
-    config = PretrainConfig(encoder=encoder, next_token=settings, **off)
+    config = PretrainConfig(encoder=encoder, augment=STILL, next_token=settings, **off)
     return Pretrainer(toy_schema(), toy_statistics(), config, rngs=nnx.Rngs(0))
 
 

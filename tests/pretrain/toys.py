@@ -14,8 +14,10 @@ from foundation.batch import TokenBatch, Tokens
 from foundation.checkpoint import save_model
 from foundation.runs import Run
 from foundation.schema import DetectorSchema
+from pretrain.augment import AugmentConfig, Dropout
 from pretrain.tokenizer import Tokenizer, TokenizerConfig
 
+STILL = AugmentConfig(dropout=Dropout(probability=0.0))  # all else that is on needs coordinates
 CALO, MUONS = 4, 2  # most tokens
 
 
