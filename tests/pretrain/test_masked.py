@@ -64,7 +64,6 @@ def test_codes_as_targets_are_learnt(tmp_path):
     fixed = jax.tree.leaves(nnx.state(model.masked.tokenizer, nnx.Param))
     assert not fixed  # nothing of the tokenizer is trained
     model, losses = train(model, same_codes, 60)
-    assert losses[0] > 0.8 * np.log(3)
     assert np.mean(losses[-5:]) < 0.1 * np.log(3)
 
 

