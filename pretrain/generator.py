@@ -41,7 +41,7 @@ class Generator(nnx.Module):
 
 def tokenizers(config: PretrainConfig) -> dict[str, str]:
     """Role -> run of the tokenizers that a pretraining uses."""
-    used = {"masked_tokenizer": config.masked, "next_token_tokenizer": config.next_token}
+    used: dict[str, Any] = {"masked_tokenizer": config.masked, "next_token_tokenizer": config.next_token}
     return {role: settings.tokenizer for role, settings in used.items() if settings.weight > 0 and settings.tokenizer}
 
 

@@ -141,8 +141,9 @@ class PairBias(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, pairs_PBNN: Float[Array, "P B N N"]) -> Float[Array, "B H N N"]:
-        layers = [(layer.kernel[...], layer.bias[...]) for layer in (self.up, self.down)]
-        weights = [(kernel.astype(self.dtype).T, bias.astype(self.dtype)[:, None]) for kernel, bias in layers]
+        layers: list[Any] = [self.up, self.down]  # flax types a bias as one that may be absent
+        arrays = [(layer.kernel[...], layer.bias[...]) for layer in layers]
+        weights = [(kernel.astype(self.dtype).T, bias.astype(self.dtype)[:, None]) for kernel, bias in arrays]
         return _pair_network(weights, pairs_PBNN)
 
 

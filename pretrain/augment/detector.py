@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int
 
 from foundation.batch import Tokens
 from foundation.physics import wrap_phi
@@ -113,7 +113,7 @@ def _cells(tokens: Tokens, modality: Modality, settings: DeadCells) -> Int[Array
     return row * CELLS + column
 
 
-def _uniform_of(cells: Int[Array, "B N"], keys: PRNGKeyArray) -> Array:
+def _uniform_of(cells: Int[Array, "B N"], keys: Array) -> Array:
     """A number in [0, 1) for each cell of each example; tokens in one cell get the same."""
     return jax.vmap(jax.vmap(lambda key, cell: jax.random.uniform(jax.random.fold_in(key, cell)), (None, 0)))(
         keys, cells

@@ -272,6 +272,8 @@ def test_a_view_of_the_same_example_is_no_pile_up():
 
 
 def test_pile_up_from_a_store(tmp_path, monkeypatch):
+    stored = jax.tree.map(np.asarray, make_batch(77))
+
     class Rows:
         schema, splits, path = SCHEMA, {"train": 0.5}, tmp_path
 
@@ -280,7 +282,7 @@ def test_pile_up_from_a_store(tmp_path, monkeypatch):
 
         def read(self, split, rows):
             assert len(rows) == 8
-            return jax.tree.map(lambda a: np.asarray(a)[rows], make_batch(77))
+            return jax.tree.map(lambda a: a[rows], stored)
 
     monkeypatch.setattr("pretrain.augment.radiation.Store.open", lambda path: Rows())
     batch, other = make_batch(1), make_batch(77)

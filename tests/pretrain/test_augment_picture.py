@@ -54,7 +54,7 @@ def test_copies_of_the_event_come_first_and_have_slots_to_spare(store):
     batch = copies(data, 3, "train")
     assert np.all(np.asarray(batch.index)[:COPIES] == 3)
     assert not np.asarray(batch.modalities["particles"].mask).all(axis=1).any()
-    assert jax.tree.all(jax.tree.map(lambda a: len(a) == len(batch.index), batch))
+    assert all(len(leaf) == len(batch.index) for leaf in jax.tree.leaves(batch))
 
 
 def test_without_settings_every_augmentation_that_the_schema_can_carry():
