@@ -110,7 +110,7 @@ def test_centred_is_the_softmax_of_what_exceeds_the_mean():
 def test_a_teacher_that_says_the_same_of_all_gives_a_vague_target(divide):
     """Instead of NaN, or of a target that would make the student collapse as well."""
     same = jnp.tile(jnp.asarray([[5.0, -3, 0, 100, -80]]), (SIZE, 1))
-    np.testing.assert_allclose(divide(same, jnp.ones(SIZE)), 1 / WIDTH, rtol=1e-3)
+    np.testing.assert_allclose(divide(same, jnp.ones(SIZE)), 1 / WIDTH, rtol=5e-3)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -83,7 +83,7 @@ def test_every_task_has_its_weight_and_targets_are_standardised():
     assert float(terms["loss/supervised"]) == pytest.approx(float(tasks), rel=1e-5)
     assert float(total) == pytest.approx(float(terms["loss/supervised"] + terms["loss/masked"]), rel=1e-5)
     small = pretrainer({"ratio": 1.0}, scale={"label.ratio": (np.float64(1.0), np.float64(20.0))})
-    assert float(small.loss(data, jax.random.key(0))[0]) < 1e-3 < float(terms["supervised/ratio"])
+    assert float(small.loss(data, jax.random.key(0))[0]) < 0.05 * float(terms["supervised/ratio"])
 
 
 def labelled():
