@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from finetune.command import finetune, labelled_rows
 from finetune.model import FinetuneConfig, Task, TaskConfig, outputs
@@ -75,7 +76,8 @@ class Embedded:
     def probe(self, rows: Int[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " m"]:
         """Logistic regression whose strength is chosen by cross-validation within the labelled rows."""
         x, y = self.train[rows], self.split.labels("train")[rows]
-        return _logistic(_strength(x, y, seed)).fit(x, y).decision_function(self.test)
+        with threadpool_limits(1):  # the matrices are too small to share
+            return _logistic(_strength(x, y, seed)).fit(x, y).decision_function(self.test)
 
 
 def _logistic(strength: float) -> Pipeline:

@@ -58,7 +58,7 @@ def draw(found: Found, path: Path) -> None:
     plt.close(figure)
 
 
-def ablation_line(words: str, areas: dict[int, list[float]]) -> str:
-    """Markdown: mean and standard deviation over seeds at each number of labels."""
-    cells = " | ".join(f"{np.mean(v):.4f} ± {np.std(v, ddof=1):.4f}" for v in areas.values())
-    return f"| {words} | {cells} |"
+def ablation_line(words: str, areas: list[float]) -> str:
+    """Markdown: every seed, then mean and standard deviation."""
+    cells = " | ".join(f"{area:.4f}" for area in areas)
+    return f"| {words} | {cells} | **{np.mean(areas):.4f}** | {np.std(areas, ddof=1):.4f} |"
