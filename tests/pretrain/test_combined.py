@@ -180,7 +180,7 @@ SHARDED = """
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
     apart = np.mean([loss(*map(jnp.asarray, (a[i:j], b[i:j], w[i:j]))) for i, j in ((0, 8), (8, 16))], axis=0)
     different = np.abs(apart / np.asarray(whole[0]) - 1)
-    assert (different[[0, 2, 3, 4]] > 0.002).all(), different  # twenty times the tolerance; invariance is a mean of rows
+    assert (different[[0, 2, 3, 4]] > 0.002).all(), different  # 20 tolerances; invariance is a mean of rows
 """
 
 
