@@ -46,6 +46,7 @@ QUICK = (
     *("--cfg.positives", "augmentation", "--cfg.train.steps", "40", "--cfg.batch_tokens", "5120"),
     *("--cfg.augment.rotation.probability", "1", "--cfg.augment.smearing.probability", "1"),
     *("--cfg.encoder.pair_features", "false", "--cfg.encoder.layers", "2", "--cfg.train.ema", "0"),
+    *("--cfg.monitor.rows", "200", "--cfg.monitor.batches", "1"),
 )
 
 
