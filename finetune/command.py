@@ -123,16 +123,25 @@ def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
     for name, modality in encoder.modalities.items():
         if name not in data.modalities:
             raise SchemaError(f"the encoder needs modality '{name}'; the store has {list(data.modalities)}")
-        ours, theirs = modality.features, data.modalities[name].features
-        for feature in [*ours, *theirs]:
-            if _seen(ours.get(feature)) != _seen(theirs.get(feature)):
-                raise SchemaError(
-                    f"feature '{feature}' of modality '{name}' differs between the encoder's schema and the store's:\n"
-                    f"  encoder {ours.get(feature)}\n  store   {theirs.get(feature)}\n"
-                    "  ingest the data with the encoder's schema.yaml"
-                )
-    if list(encoder.globals) != list(data.globals):
-        raise SchemaError(f"globals differ: encoder {list(encoder.globals)}, store {list(data.globals)}")
+        _check_same_features(f"modality '{name}'", modality.features, data.modalities[name].features)
+        ours, theirs = modality.coordinates, data.modalities[name].coordinates
+        if ours != theirs:
+            raise SchemaError(f"coordinates of modality '{name}' differ: encoder {ours}, store {theirs}")
+    _check_same_features("the globals", encoder.globals, data.globals)
+
+
+def _check_same_features(where: str, ours: dict[str, Feature], theirs: dict[str, Feature]) -> None:
+    advice = "  ingest the data with the encoder's schema.yaml"
+    for feature in [*ours, *theirs]:
+        if _seen(ours.get(feature)) != _seen(theirs.get(feature)):
+            raise SchemaError(
+                f"feature '{feature}' of {where} differs between the encoder's schema and the store's:\n"
+                f"  encoder {ours.get(feature)}\n  store   {theirs.get(feature)}\n{advice}"
+            )
+    if list(ours) != list(theirs):  # a network knows them by place
+        raise SchemaError(
+            f"the features of {where} are in another order: encoder {list(ours)}, store {list(theirs)}\n{advice}"
+        )
 
 
 def _seen(feature: Feature | None) -> tuple[str, str, bool] | None:

@@ -120,6 +120,16 @@ def test_an_encoder_of_other_inputs_is_refused():
     check_same_inputs(spec, spec)
 
 
+def test_features_in_another_order_are_refused():
+    """A network knows features by place: in another order it would take phi for eta and say nothing."""
+    spec = schema()
+    changed = spec.to_dict()
+    features = changed["modalities"]["particles"]["features"]
+    changed["modalities"]["particles"]["features"] = {name: features[name] for name in ("pt", "phi", "eta", "charge")}
+    with pytest.raises(SchemaError, match="another order"):
+        check_same_inputs(spec, type(spec).load(changed))
+
+
 def test_an_encoder_carries_over_to_another_file_format():
     spec = schema()
     changed = spec.to_dict()
