@@ -172,7 +172,10 @@ def test_presets_are_found_by_name_and_by_path(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_preset_names_the_close_ones() -> None:
-    for attempt in (lambda: call("here", "--cfg", "quickstart/pretrian"), lambda: load_config(Settings, "pretrian")):
+    for attempt in (
+        lambda: call("here", "--cfg", "quickstart/pretrian"),
+        lambda: load_config(Settings, "quickstart/pretrian"),
+    ):
         with pytest.raises(ConfigError, match="quickstart/pretrain"):
             attempt()
 
