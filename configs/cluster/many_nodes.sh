@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pretraining on many nodes: one process for each GPU, data parallel or sharded as train.fsdp says.
+# Pretraining on many nodes: one process for each GPU, data parallel or sharded as train.mesh.fsdp says.
 #   STORE=stores/jets CONFIG=quickstart/pretrain OUT=runs/pretrain sbatch --nodes=8 many_nodes.sh
 # Submit it again, or let SLURM requeue it, as often as you like: it goes on where it stopped.
 #SBATCH --job-name=detfm

@@ -6,6 +6,7 @@ objective takes from `Pass` what it needs. Axes: B batch, N tokens of a modality
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,8 +63,8 @@ class Objective(nnx.Module):
     views: ClassVar[int] = 1
     wants_teacher: ClassVar[bool] = False
 
-    def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: Any, *, rngs: nnx.Rngs):
-        raise NotImplementedError
+    @abstractmethod
+    def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: Any, *, rngs: nnx.Rngs): ...
 
     def prepare(self, statistics: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Takes what it needs of the statistics of the data, once, before training."""
@@ -72,6 +73,6 @@ class Objective(nnx.Module):
         """What the encoder sees of the first view, and which tokens it does not."""
         return batch, nothing_hidden(batch)
 
+    @abstractmethod
     def __call__(self, step: Pass) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """The loss, unweighted, and further numbers worth logging."""
-        raise NotImplementedError
