@@ -16,9 +16,10 @@ from foundation.embedding import input_statistics
 from foundation.errors import DataError, SchemaError
 from foundation.loader import Loader
 from foundation.models import Encoder, count_parameters, load_encoder
+from foundation.models.inputs import difference, feature_difference
 from foundation.models.published import STAGE, data_of
 from foundation.runs import Run, continue_or_create
-from foundation.schema import DetectorSchema, Feature
+from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.train import LearningRate, fit
 
@@ -113,40 +114,23 @@ def labelled_rows(data: Store, task: Task, count: int, seed: int) -> Int[np.ndar
 
 
 def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
-    """Refuses data whose modalities or features differ from those the encoder was trained on.
-
-    By which columns a file gives a feature is the file's business: encoders carry over from one format to another.
+    """Refuses data whose modalities or globals a network would see in another way than those the encoder knows.
 
     Raises:
         SchemaError: names the first difference.
     """
+    found = {}
     for name, modality in encoder.modalities.items():
         if name not in data.modalities:
             raise SchemaError(f"the encoder needs modality '{name}'; the store has {list(data.modalities)}")
-        _check_same_features(f"modality '{name}'", modality.features, data.modalities[name].features)
-        ours, theirs = modality.coordinates, data.modalities[name].coordinates
-        if ours != theirs:
-            raise SchemaError(f"coordinates of modality '{name}' differ: encoder {ours}, store {theirs}")
-    _check_same_features("the globals", encoder.globals, data.globals)
-
-
-def _check_same_features(where: str, ours: dict[str, Feature], theirs: dict[str, Feature]) -> None:
-    advice = "  ingest the data with the encoder's schema.yaml"
-    for feature in [*ours, *theirs]:
-        if _seen(ours.get(feature)) != _seen(theirs.get(feature)):
+        found[f"modality '{name}'"] = difference(modality, data.modalities[name])
+    found["the globals"] = feature_difference(encoder.globals, data.globals)
+    for where, text in found.items():
+        if text:
             raise SchemaError(
-                f"feature '{feature}' of {where} differs between the encoder's schema and the store's:\n"
-                f"  encoder {ours.get(feature)}\n  store   {theirs.get(feature)}\n{advice}"
+                f"{where} of the store differs from the encoder's: {text}\n"
+                "  (there: the encoder, here: the store) ingest the data with the encoder's schema.yaml"
             )
-    if list(ours) != list(theirs):  # a network knows them by place
-        raise SchemaError(
-            f"the features of {where} are in another order: encoder {list(ours)}, store {list(theirs)}\n{advice}"
-        )
-
-
-def _seen(feature: Feature | None) -> tuple[str, str, bool] | None:
-    """What a network sees of a feature, beside its name."""
-    return None if feature is None else (feature.unit, feature.transform, feature.standardize)
 
 
 def _rates(cfg: FinetuneConfig, pretrained: bool):

@@ -52,8 +52,7 @@ def pretrain(
     initialize()
     with ending_together():
         data = Store.open(store)
-        statistics = input_statistics(data) | label_statistics(data, cfg.supervised)
-        model = Pretrainer(data.schema, statistics, cfg, rngs=nnx.Rngs(cfg.train.seed))
+        model = build(data, cfg)
         taken = None if start is None else warm_start(model.encoder, start)
         batches = loader(data, "train", cfg, process_index(), process_count())
         monitor = Monitor(data, cfg, _validation(data, cfg))
@@ -80,6 +79,12 @@ def pretrain(
         if is_primary():
             _finish(run, model, data, cfg)
         return run
+
+
+def build(data: Store, cfg: PretrainConfig) -> Pretrainer:
+    """The model of step 0, with the statistics of a store."""
+    statistics = input_statistics(data) | label_statistics(data, cfg.supervised)
+    return Pretrainer(data.schema, statistics, cfg, rngs=nnx.Rngs(cfg.train.seed))
 
 
 def loader(data: Store, split: str, cfg: PretrainConfig, index: int = 0, count: int = 1) -> Loader:

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from foundation.batch import TokenBatch, Tokens
+from foundation.models.saved import blank_statistics
 from foundation.schema import DetectorSchema
 from foundation.step import wants_teacher
 from pretrain.config import PretrainConfig
@@ -42,9 +43,8 @@ class Model:
     @staticmethod
     def of(schema: DetectorSchema, config: PretrainConfig) -> Model:
         """Raises ConfigError as `Pretrainer` does."""
-        sizes = {name: len(m.features) for name, m in schema.modalities.items()} | {"globals": len(schema.globals)}
-        statistics = {name: (np.zeros(size), np.ones(size)) for name, size in sizes.items()}
-        statistics |= {f"label.{name}": (np.zeros(()), np.ones(())) for name in schema.regression_labels}
+        labels = {f"label.{name}": (np.zeros(()), np.ones(())) for name in schema.regression_labels}
+        statistics = blank_statistics(schema) | labels
         model = nnx.eval_shape(lambda: Pretrainer(schema, statistics, config, rngs=nnx.Rngs(0)))
         graph, *parts = nnx.split(model, nnx.Param, ...)
         params, fixed = parts

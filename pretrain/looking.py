@@ -5,9 +5,6 @@ Axes: n rows, B rows of a batch, N tokens, F features, D width.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,9 +125,9 @@ def invariances(
     def embedded(alone: AugmentConfig) -> np.ndarray:
         return rows(lambda batch: pooled(state, changed(batch, jax.random.key(seed), schema, alone), graph=graph))
 
-    for name in steps(config):
+    for name in config.names():
         try:
-            y = embedded(only(config, name))
+            y = embedded(config.alone(name))
         except DetfmError as error:
             reasons[name] = str(error).removeprefix(f"augment.{name}: ").partition("; give")[0]
             continue
@@ -139,16 +136,3 @@ def invariances(
             continue
         found[name] = invariance(x, y, other)
     return found, reasons
-
-
-def steps(config: AugmentConfig) -> list[str]:
-    """Names of the augmentations: the settings that have a probability."""
-    return [f.name for f in dataclasses.fields(config) if hasattr(getattr(config, f.name), "probability")]
-
-
-def only(config: AugmentConfig, name: str) -> AugmentConfig:
-    """The settings with probability 1 for one augmentation and 0 for the others."""
-    changed: dict[str, Any] = {
-        each: dataclasses.replace(getattr(config, each), probability=float(each == name)) for each in steps(config)
-    }
-    return dataclasses.replace(config, **changed)

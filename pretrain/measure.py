@@ -9,16 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flax import nnx
-
-from foundation.embedding import input_statistics
 from foundation.errors import ConfigError
 from foundation.loader import Loader
 from foundation.store import Store
 from foundation.train import fit
+from pretrain.command import build
 from pretrain.config import PretrainConfig
-from pretrain.model import Pretrainer
-from pretrain.objectives.supervised import label_statistics
 
 SECONDS_TO_READ = 2.0
 
@@ -38,8 +34,7 @@ def measured_step(store: Store, cfg: PretrainConfig, loader: Loader, steps: int)
     Raises:
         ConfigError: so few steps that each of them compiles.
     """
-    statistics = input_statistics(store) | label_statistics(store, cfg.supervised)
-    model = Pretrainer(store.schema, statistics, cfg, rngs=nnx.Rngs(cfg.train.seed))
+    model = build(store, cfg)
     timed = _Timed(loader)
     with tempfile.TemporaryDirectory() as folder:
         fit(model, timed, replace(cfg.train, steps=steps), Path(folder), label="plan")

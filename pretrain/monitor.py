@@ -83,7 +83,7 @@ class Monitor:
                 found |= {} if near is None else {"knn_accuracy": near}
         seen = x["val"]
         found |= {"effective_rank": effective_rank(seen), "uniformity": uniformity(seen), "spread": spread(seen)}
-        if acts(self.cfg.augment):
+        if self.cfg.augment.acting:
             found["alignment"] = alignment(seen, self.sets["val"](lambda batch: self._augmented(graph, state, batch)))
         return found | self._collapse(seen)
 
@@ -146,11 +146,6 @@ def last_seen(run: Path) -> dict[str, float]:
     path = run / METRICS
     rows = [row for row in read_metrics(path) if "loss" not in row] if path.is_file() else []
     return {name: value for name, value in rows[-1].items() if name != "step"} if rows else {}
-
-
-def acts(config: AugmentConfig) -> bool:
-    """Whether any augmentation is on."""
-    return any(getattr(getattr(config, name), "probability", 0) for name in config.__dataclass_fields__)
 
 
 @partial(jax.jit, static_argnames=("graph",))

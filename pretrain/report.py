@@ -25,7 +25,7 @@ from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.transforms import inverse
 from pretrain.config import PretrainConfig
-from pretrain.looking import dots_of, extent_of, has_plane, invariances, maps, masses, steps
+from pretrain.looking import dots_of, extent_of, has_plane, invariances, maps, masses
 from pretrain.model import Pretrainer
 from pretrain.monitor import Monitor, explained, label_of, pooled
 from pretrain.rows import FixedRows, fixed_rows
@@ -148,7 +148,7 @@ class _Look:
         found, reasons = invariances(self.model, self.rows, self.schema, self.cfg.augment, self.cfg.train.seed)
         if not found:
             return None
-        trained = [n for n in steps(self.cfg.augment) if getattr(self.cfg.augment, n).probability > 0]
+        trained = self.cfg.augment.acting
         rows = [[n, v, "yes" if n in trained else "no"] for n, v in found.items()]
         text = (
             "How far each augmentation, applied to every example with its own settings, moves the embedding: the mean "

@@ -84,8 +84,10 @@ def make_views(
         looks = split_modalities(batch, modalities or ModalityViews(), view_key)
     else:
         looks = [batch] * count
-    keys = jax.random.split(key, count)
-    return tuple(augment(look, schema, augmentations, k) for look, k in zip(looks, keys, strict=True))
+    together = jax.tree.map(lambda *a: jnp.concatenate(a), *looks) if count > 1 else looks[0]
+    augmented = augment(together, schema, augmentations, key)  # one call: half the program to compile
+    size = looks[0].size
+    return tuple(jax.tree.map(lambda a, i=i: a[i * size : (i + 1) * size], augmented) for i in range(count))
 
 
 def split_modalities(batch: TokenBatch, modalities: ModalityViews, key: Array) -> list[TokenBatch]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from foundation.command import to_dict
 from foundation.errors import ConfigError, SchemaError
 from foundation.models import Encoder, EncoderConfig, load_encoder
+from foundation.models.inputs import difference, feature_difference
 from foundation.models.published import STAGE, set_variables, variables
 from foundation.runs import Run
-from foundation.schema import DetectorSchema, Feature
+from foundation.schema import DetectorSchema
 
 FREE = ("dropout", "precision", "remat")  # settings of an encoder that no variable depends on
 
@@ -67,7 +67,7 @@ def warm_start(encoder: Encoder, start: str | Path) -> Taken:
     earlier = load_encoder(origin.path)
     check_sizes(earlier.config, encoder.config, start)
     same = _same_modalities(earlier.schema, encoder.schema, start)
-    same_globals = _inputs(earlier.schema.globals) == _inputs(encoder.schema.globals)
+    same_globals = not feature_difference(earlier.schema.globals, encoder.schema.globals)
     fresh = tuple(name for name in encoder.schema.modalities if name not in same)
     dropped = tuple(name for name in earlier.schema.modalities if name not in same)
     other = {*fresh, *dropped}
@@ -94,25 +94,13 @@ def _same_modalities(earlier: DetectorSchema, now: DetectorSchema, start: str | 
         there, here = list(earlier.modalities), list(now.modalities)
         raise SchemaError(f"{start} knows none of this store's modalities: {there} there, {here} here")
     for name in found:
-        theirs, ours = _inputs(earlier.modalities[name].features), _inputs(now.modalities[name].features)
-        if theirs != ours:
-            at = next((f for f in {**theirs, **ours} if theirs.get(f) != ours.get(f)), "order of features")
+        text = difference(earlier.modalities[name], now.modalities[name])
+        if text:
             raise SchemaError(
-                f"modality '{name}' of {start} has other features than the store's: {at} is {theirs.get(at, 'absent')} "
-                f"there, {ours.get(at, 'absent')} here\n  ingest the data with its schema.yaml, or rename the modality "
-                "to start it fresh"
-            )
-        if list(theirs) != list(ours):
-            raise SchemaError(
-                f"modality '{name}': the features are {list(theirs)} in {start}, {list(ours)} in the store"
+                f"modality '{name}' of {start} has other features than the store's: {text}\n"
+                "  ingest the data with its schema.yaml, or rename the modality to start it fresh"
             )
     return tuple(found)
-
-
-def _inputs(features: dict[str, Feature]) -> dict[str, str]:
-    """What a network depends on: name, unit, transform and standardisation of each feature, not where it is read."""
-    kept = ("unit", "transform", "standardize")
-    return {n: ", ".join(f"{k} {to_dict(f)[k] or 'none'}" for k in kept) for n, f in features.items()}
 
 
 def _is_of(variable: str, modalities: set[str], globals_: bool) -> bool:

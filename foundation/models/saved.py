@@ -50,9 +50,13 @@ def load_encoder(folder: Path) -> Encoder:
 
 def blank_encoder(schema: DetectorSchema, config: EncoderConfig) -> Encoder:
     """An encoder whose parameters and statistics are still to be filled in."""
+    return Encoder(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
+
+
+def blank_statistics(schema: DetectorSchema) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Statistics of a store that is not at hand: modality (and `globals`) -> zeros[F], ones[F]."""
     sizes = {name: len(m.features) for name, m in schema.modalities.items()} | {"globals": len(schema.globals)}
-    nothing = {name: (np.zeros(n, np.float32), np.ones(n, np.float32)) for name, n in sizes.items()}
-    return Encoder(schema, nothing, config, rngs=nnx.Rngs(0))
+    return {name: (np.zeros(n, np.float32), np.ones(n, np.float32)) for name, n in sizes.items()}
 
 
 def count_parameters(model: nnx.Module) -> int:

@@ -70,9 +70,7 @@ def _mapping(cfg: str | Path) -> dict[str, Any]:
 
 
 def _one(schema: DetectorSchema, config: AugmentConfig, name: str) -> Change:
-    off = {n: replace(getattr(config, n), probability=0.0) for n in STEPS}
-    alone = replace(config, **{**off, name: replace(getattr(config, name), probability=1.0)})
-    return functools.partial(_apply, augment, schema, alone)
+    return functools.partial(_apply, augment, schema, config.alone(name))
 
 
 def _odd(schema: DetectorSchema, config: AnomalousConfig, name: str) -> Change:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from pretrain.augment.settings import (
     DeadCells,
@@ -60,3 +60,17 @@ class AugmentConfig:
     phi_rotation: PhiRotation = field(default_factory=PhiRotation)
     eta_flip: EtaFlip = field(default_factory=EtaFlip)
     met_from: tuple[str, ...] = ()
+
+    @staticmethod
+    def names() -> list[str]:
+        """The augmentations: the settings that have a probability."""
+        return [f.name for f in fields(AugmentConfig) if f.name != "met_from"]
+
+    @property
+    def acting(self) -> list[str]:
+        """Those whose probability is not 0."""
+        return [name for name in self.names() if getattr(self, name).probability > 0]
+
+    def alone(self, name: str) -> AugmentConfig:
+        """The settings with probability 1 for one augmentation and 0 for the others."""
+        return replace(self, **{n: replace(getattr(self, n), probability=float(n == name)) for n in self.names()})

@@ -113,7 +113,7 @@ def test_an_encoder_of_other_inputs_is_refused():
     spec = schema()
     changed = spec.to_dict()
     changed["modalities"]["particles"]["features"]["pt"]["unit"] = "MeV"
-    with pytest.raises(SchemaError, match="feature 'pt' of modality 'particles' differs"):
+    with pytest.raises(SchemaError, match=r"modality 'particles' of the store differs .* feature 'pt' is in GeV"):
         check_same_inputs(spec, type(spec).load(changed))
     with pytest.raises(SchemaError, match="needs modality 'muons'"):
         check_same_inputs(schema(("particles", "muons")), spec)
@@ -126,7 +126,19 @@ def test_features_in_another_order_are_refused():
     changed = spec.to_dict()
     features = changed["modalities"]["particles"]["features"]
     changed["modalities"]["particles"]["features"] = {name: features[name] for name in ("pt", "phi", "eta", "charge")}
-    with pytest.raises(SchemaError, match="another order"):
+    with pytest.raises(SchemaError, match="order of features is pt, eta, phi, charge there, pt, phi, eta, charge here"):
+        check_same_inputs(spec, type(spec).load(changed))
+
+
+def test_other_globals_and_coordinates_are_refused():
+    spec = schema(with_globals=True)
+    changed = spec.to_dict()
+    changed["globals"]["met"]["unit"] = "MeV"
+    with pytest.raises(SchemaError, match=r"the globals of the store differs .* feature 'met'"):
+        check_same_inputs(spec, type(spec).load(changed))
+    changed = spec.to_dict()
+    changed["modalities"]["particles"]["coordinates"] = {"pt": "pt", "eta": "phi", "phi": "eta"}
+    with pytest.raises(SchemaError, match="coordinates are"):
         check_same_inputs(spec, type(spec).load(changed))
 
 

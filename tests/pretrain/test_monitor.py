@@ -17,7 +17,6 @@ from foundation.models import EncoderConfig
 from foundation.store import Store
 from pretrain.command import loader
 from pretrain.config import MonitorConfig, PretrainConfig
-from pretrain.looking import only, steps
 from pretrain.model import Pretrainer
 from pretrain.monitor import Monitor, explained
 from pretrain.objectives import ContrastiveConfig
@@ -31,7 +30,7 @@ CONFIG = PretrainConfig(
     buckets=1,
 )
 STILL = CONFIG.augment
-for _name in steps(STILL):
+for _name in STILL.names():
     STILL = dataclasses.replace(STILL, **{_name: dataclasses.replace(getattr(STILL, _name), probability=0.0)})
 CONFIG = dataclasses.replace(CONFIG, augment=STILL)
 
@@ -129,8 +128,8 @@ def test_explained_is_one_for_the_truth_and_zero_for_the_mean():
 
 
 def test_each_augmentation_can_act_alone():
-    names = steps(CONFIG.augment)
+    names = CONFIG.augment.names()
     assert {"rotation", "smearing", "dropout"} <= set(names)
     for name in names:
-        alone = only(PretrainConfig().augment, name)
+        alone = PretrainConfig().augment.alone(name)
         assert [n for n in names if getattr(alone, n).probability] == [name]

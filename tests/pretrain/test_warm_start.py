@@ -127,9 +127,9 @@ def test_other_sizes_are_refused_with_the_settings_that_fit(of_particles):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda features: features["pt"].update(unit="MeV"), "pt is unit GeV.* there, unit MeV"),
-        (lambda features: features.update(d0={"expression": "d0"}), "d0 is absent there"),
-        (lambda features: features.update(eta=features.pop("eta")), "the features are"),
+        (lambda features: features["pt"].update(unit="MeV"), "'pt' is in GeV.* there, in MeV"),
+        (lambda features: features.update(d0={"expression": "d0"}), "'d0' is absent there"),
+        (lambda features: features.update(eta=features.pop("eta")), "order of features is"),
     ],
     ids=["unit", "another", "order"],
 )
