@@ -1,5 +1,6 @@
 """What the augmentations of whole events conserve: frames, detector, pile-up, vertex, missing momentum."""
 
+import dataclasses
 import functools
 
 import jax
@@ -424,19 +425,38 @@ def test_compiled_and_eager_agree():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["scale", "vertex", "dead_region", "phi_rotation", "eta_flip"])
+RATED = ["scale", "vertex", "dead_region", "phi_rotation", "eta_flip", "pileup", "dead_cells", "modality_dropout"]
+
+
+@pytest.mark.parametrize("name", RATED)
 def test_each_acts_at_its_rate(name):
-    """With the settings that the tests above have compiled."""
+    """The first five with the settings that the tests above have compiled; the others such that acting is seen."""
     chosen = {
         "scale": {"scale": Scale(HALF, 0.1, {"tracks": 0.0}), "met_from": ("towers",)},
         "vertex": {"vertex": Vertex(HALF, 80.0, calorimeters=("towers",), radius=1000.0, half_length=2000.0)},
         "dead_region": {"dead_region": DeadRegion(HALF, eta=1.5, phi=2.0)},
         "phi_rotation": {"phi_rotation": PhiRotation(HALF, step=2 * np.pi / 72)},
         "eta_flip": {"eta_flip": EtaFlip(HALF)},
+        "pileup": {"pileup": Pileup(HALF, fraction=1.0, pt_max=1e9)},
+        "dead_cells": {"dead_cells": DeadCells(HALF, 1.0, eta=1.0, phi=1.0)},
+        "modality_dropout": {"modality_dropout": ModalityDropout(HALF, 1.0)},
     }[name]
     acted = np.concatenate([rows_changed(make_batch(3), apply(make_batch(3), s, **chosen))[:-1] for s in range(20)])
     unmoved = 1 / 72 if name == "phi_rotation" else 0  # turned by no step at all
     assert acted.mean() == pytest.approx(HALF * (1 - unmoved), abs=4 * 0.5 / np.sqrt(len(acted)))
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_each_is_the_identity_at_probability_zero(name):
+    """Beside another one that acts, so that the whole machinery runs."""
+    batch = make_batch(5)
+    off = dataclasses.replace(EVERY[name], probability=0.0)
+    beside = "eta_flip" if name != "eta_flip" else "phi_rotation"
+    acting = {"eta_flip": EtaFlip(HALF), "phi_rotation": PhiRotation(HALF, step=2 * np.pi / 72)}[beside]
+    expected = apply(batch, 1, **{beside: acting})
+    assert rows_changed(batch, expected).any()
+    found = apply(batch, 1, **{beside: acting, name: off})
+    assert not rows_changed(expected, found).any()
 
 
 def test_what_is_off_by_default_is_off_and_untouched_settings_do_whole_events_no_harm():
