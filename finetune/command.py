@@ -21,7 +21,7 @@ from foundation.models.published import STAGE, data_of
 from foundation.runs import Run, continue_or_create
 from foundation.schema import DetectorSchema
 from foundation.store import Store
-from foundation.train import LearningRate, fit
+from foundation.train import LearningRate, check, fit
 
 __all__ = ["COMMAND", "finetune", "load_tagger"]
 
@@ -51,6 +51,7 @@ def finetune(
     where = data_of(origin, store) if origin is not None else Path(store or start)
     data = Store.open(where)
     tagger, rows = _build(origin, data, cfg)
+    check(tagger, cfg.train)
     batches = Loader(data, "train", batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows)
     run = continue_or_create(
         out,

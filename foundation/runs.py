@@ -83,10 +83,10 @@ class Run:
         """
         path = Path(path)
         wanted = " or ".join(f"'{s}'" for s in stages) or "any"
+        hint = f"`detfm {stages[0]} --help` makes one" if stages else "every detfm command writes one"
         if not path.is_dir():
-            raise RunError(f"{path}: no such folder; expected a run folder of stage {wanted}")
+            raise RunError(f"{path}: no such folder; expected a run folder of stage {wanted}; {hint}")
         if not (path / PROVENANCE).is_file():
-            hint = f"`detfm {stages[0]} --help` makes one" if stages else "every detfm command writes one"
             raise RunError(f"{path} is not a run folder (no {PROVENANCE}); expected stage {wanted}; {hint}")
         try:
             stage = json.loads((path / PROVENANCE).read_text()).get("stage", "unknown")

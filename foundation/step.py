@@ -52,11 +52,12 @@ class TrainState:
     step: jax.Array
 
 
-def start(model: nnx.Module, config: TrainConfig, layout: Layout = SINGLE) -> tuple[nnx.GraphDef, TrainState]:
-    """Splits a model into its static graph and the state of step 0, which takes the model's arrays with it.
+def check(model: nnx.Module, config: TrainConfig) -> None:
+    """What can be known to fail before a run folder is made.
 
     Raises:
-        ConfigError: the model wants a teacher and no moving average is kept, or a setting is out of range.
+        ConfigError: the model wants a teacher and no moving average is kept, a setting is out of range, or the mesh
+            does not fit the devices.
     """
     if not 0 <= config.ema < 1:
         raise ConfigError(f"train.ema is a decay: at least 0 and less than 1; it is {config.ema}")
@@ -64,6 +65,11 @@ def start(model: nnx.Module, config: TrainConfig, layout: Layout = SINGLE) -> tu
         raise ConfigError(f"train.accumulate is a number of batches, 1 or more; it is {config.accumulate}")
     if wants_teacher(model) and not config.ema:
         raise ConfigError("this objective learns from a momentum teacher: give train.ema its decay, 0.996 for example")
+    Layout.of(config.mesh)
+
+
+def start(model: nnx.Module, config: TrainConfig, layout: Layout = SINGLE) -> tuple[nnx.GraphDef, TrainState]:
+    """Splits a model into its static graph and the state of step 0, which takes the model's arrays with it."""
     graph, *parts = nnx.split(model, nnx.Param, ...)
     params, fixed = map(layout.place, parts)
     nnx.update(model, params, fixed)  # on several devices: nothing keeps the whole of it any more

@@ -25,7 +25,7 @@ from foundation.errors import TrainingError
 from foundation.mesh import Layout
 from foundation.optimizer import LearningRate, TrainConfig, schedule
 from foundation.progress import Bar, progress
-from foundation.step import Batches, Trainable, TrainState, finished, next_step, start, train_step
+from foundation.step import Batches, Trainable, TrainState, check, finished, next_step, start, train_step
 
 __all__ = [
     "Batches",
@@ -33,6 +33,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "Trainable",
+    "check",
     "fit",
     "schedule",
     "start",
@@ -80,6 +81,7 @@ def fit(
         TrainingError: a loss term is not finite: names the step and the term; the checkpoints before it stay.
         Interrupted: SIGINT, SIGTERM or SIGUSR1 came; a checkpoint of the last complete step has been written.
     """
+    check(model, config)
     layout = Layout.of(config.mesh)
     graph, state = start(model, config, layout)
     seed, static = np.uint32(config.seed), dataclasses.replace(config, seed=0)

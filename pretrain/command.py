@@ -16,7 +16,7 @@ from foundation.models import count_parameters, save_encoder
 from foundation.progress import console
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
-from foundation.train import fit
+from foundation.train import check, fit
 from pretrain.config import PretrainConfig
 from pretrain.generator import save_generator, tokenizers
 from pretrain.model import Pretrainer
@@ -53,6 +53,7 @@ def pretrain(
     with ending_together():
         data = Store.open(store)
         model = build(data, cfg)
+        check(model, cfg.train)
         taken = None if start is None else warm_start(model.encoder, start)
         batches = loader(data, "train", cfg, process_index(), process_count())
         monitor = Monitor(data, cfg, _validation(data, cfg))

@@ -13,7 +13,7 @@ from foundation.embedding import input_statistics
 from foundation.loader import Loader
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
-from foundation.train import fit
+from foundation.train import check, fit
 from pretrain.tokenizer.measure import measure, sample_batches
 from pretrain.tokenizer.quantizers import KMeans
 from pretrain.tokenizer.settings import TokenizerConfig
@@ -36,6 +36,7 @@ def tokenize(
     """
     data = Store.open(store)
     tokenizer = Tokenizer(data.schema, input_statistics(data), cfg, rngs=nnx.Rngs(cfg.train.seed))
+    check(tokenizer, cfg.train)
     run = continue_or_create(
         out,
         "tokenize",

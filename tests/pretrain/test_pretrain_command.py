@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from few_jets import ingest_few
 
-from foundation.errors import RunError
+from foundation.errors import ConfigError, RunError
+from foundation.mesh import MeshConfig
 from foundation.models import EncoderConfig, load_encoder
 from foundation.models.published import variables
 from foundation.report import pictures_of
@@ -18,7 +19,7 @@ from foundation.runs import Run
 from foundation.train import TrainConfig
 from pretrain.command import pretrain
 from pretrain.config import MonitorConfig, PretrainConfig
-from pretrain.objectives import ContrastiveConfig
+from pretrain.objectives import ContrastiveConfig, SelfDistillationConfig
 from pretrain.publish import PublishConfig, publish
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,23 @@ def test_the_page_has_every_picture_and_needs_nothing_else(run):
     with np.load(run.path / "embedding" / "restored.npz") as stored:
         assert stored["particles.true"].shape == stored["particles.predicted"].shape
         assert stored["particles.hidden"].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"train": TrainConfig(mesh=MeshConfig(fsdp=3))}, "does not fit the"),
+        ({"train": TrainConfig(ema=2.0)}, "train.ema"),
+        ({"self_distillation": SelfDistillationConfig(weight=1.0)}, "momentum teacher"),
+    ],
+    ids=["mesh", "decay", "teacher"],
+)
+def test_settings_that_cannot_be_leave_no_folder(store, change, says):
+    """So that the corrected command needs no --overwrite."""
+    out = store.parent / "refused"
+    with pytest.raises(ConfigError, match=says):
+        pretrain(store, cfg=dataclasses.replace(QUIET, **change), out=out)
+    assert not out.exists()
 
 
 def test_watching_changes_nothing(run, store):
