@@ -22,7 +22,7 @@ from pretrain.generator import save_generator, tokenizers
 from pretrain.model import Pretrainer
 from pretrain.monitor import Monitor, last_seen
 from pretrain.objectives.supervised import label_statistics, labels_used
-from pretrain.warm_start import warm_start
+from pretrain.warm_start import Taken, warm_start
 
 
 def pretrain(
@@ -72,8 +72,9 @@ def pretrain(
             )
 
         run = primary_first(create, lambda: Run.open(out, "pretrain"))
-        if taken is not None and is_primary():
-            console.print(f"pretrain: start from {start}: {taken}", highlight=False)
+        if is_primary():
+            for line in _remarks(batches, start, taken):
+                console.print(f"pretrain: {line}", highlight=False)
         fit(model, batches, cfg.train, run.path, label="pretrain", resume=resume, evaluate=monitor)
         save_encoder(run.path, model.encoder)
         save_generator(run.path, model.encoder, getattr(model, "next_token", None), cfg)
@@ -109,6 +110,19 @@ def _subset(data: Store, cfg: PretrainConfig) -> np.ndarray | None:
     if not 0 <= cfg.rows <= have:
         raise ConfigError(f"rows {cfg.rows:,}: the train split of {data.path} has {have:,}; 0 takes all")
     return np.sort(np.random.default_rng(cfg.train.seed).permutation(have)[: cfg.rows]) if cfg.rows else None
+
+
+def _remarks(batches: Loader, start: str | Path | None, taken: Taken | None) -> list[str]:
+    """What the user should know before the training begins."""
+    found = [] if taken is None else [f"start from {start}: {taken}"]
+    if isinstance(batches, Pairs):
+        found.append(f"{batches.rows // 2:,} pairs in an epoch; {batches.left_out:,} rows have no partner")
+        if shared := batches.across_files:
+            found.append(
+                f"{shared:,} values of event_id occur in more than one file, and their rows are paired: right if those "
+                "files show the same events, wrong if each numbers its own from the beginning"
+            )
+    return found
 
 
 def _validation(data: Store, cfg: PretrainConfig) -> Loader | None:

@@ -88,6 +88,11 @@ class Pairs(Loader):
         return sum(source.groups.alone for source in self.paired)
 
     @property
+    def across_files(self) -> int:
+        """Values that rows of several files share: one event seen in each of them, or numbers that begin anew."""
+        return sum(source.across_files for source in self.paired)
+
+    @property
     def shapes(self) -> list[tuple[int, tuple[int, ...]]]:
         return [(2 * size, lengths) for size, lengths in super().shapes]
 
@@ -208,6 +213,13 @@ class PairSource(Source):
     def _values(self) -> Shaped[np.ndarray, " n"]:
         values = self.store.observer(self.split, self.by)
         return values if self.subset is None else values[self._listed]
+
+    @property
+    def across_files(self) -> int:
+        """Groups whose rows come from more than one file."""
+        file = self.store.source(self.split)[self.groups.members, 0]
+        first = self.groups.first[:-1]
+        return int(np.sum(np.maximum.reduceat(file, first) != np.minimum.reduceat(file, first)))
 
     @cached_property
     def classes(self) -> Int[np.ndarray, " P"]:

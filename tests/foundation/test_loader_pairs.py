@@ -172,6 +172,18 @@ def test_the_padding_of_an_epoch(store):
     assert loader.padding == pytest.approx(empty, abs=0.02)
 
 
+def test_numbers_that_begin_anew_in_each_file_are_counted(tmp_path):
+    """Events 0 to 9 in one file and again in another: their rows would be paired across the files."""
+    paths = [write(tmp_path / f"{n}.root", columns(20) | {"event": np.repeat(np.arange(10), 2) + n}) for n in range(2)]
+    cfg = IngestConfig(chunk_rows=200, shard_rows=200)
+    own = [Store.open(ingest(files, schema=schema(), cfg=cfg, out=tmp_path / str(i))) for i, files in
+           enumerate((paths[:1], paths))]  # fmt: skip
+    files, events = own[1].source("train")[:, 0], own[1].observer("train", "event")
+    shared = set(events[files == 0]) & set(events[files == 1])
+    assert shared
+    assert [pairs(each).across_files for each in own] == [0, len(shared)]
+
+
 def test_unknown_values_have_no_partner():
     groups = Groups.of(np.arange(6), np.array([np.nan, 1.0, np.nan, 2.0, 1.0, np.nan]))
     assert groups.members.tolist() == [1, 4]
