@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from foundation.command import load_config, to_dict, to_yaml
@@ -97,7 +98,11 @@ class DetectorSchema:
     def to_dict(self) -> dict:
         return to_dict(self)
 
-    def __hash__(self) -> int:  # a static part of a model's graph, so that jit can key on it
+    def __hash__(self) -> int:  # a static part of a model's graph: jit asks for it at every step
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(to_yaml(self))
 
     def columns(self) -> list[str]:

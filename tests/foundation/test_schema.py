@@ -196,3 +196,11 @@ def test_unknown_settings_and_types_are_refused():
         DetectorSchema.load({"modalities": {"a": {"max_token": 3}}})
     with pytest.raises(ConfigError):
         DetectorSchema.load(BASE | {"labels": {"kind": {"kind": "ordinal"}}})
+
+
+def test_a_schema_is_hashed_once(monkeypatch):
+    """Compiled functions key on it, so a training asks at every step; to write it as YAML takes 10 ms and more."""
+    schema = DetectorSchema.load("data/jets")
+    value = hash(schema)
+    monkeypatch.setattr("foundation.schema.to_yaml", lambda _: pytest.fail("written again"))
+    assert hash(schema) == value
