@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import functools
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -23,7 +22,6 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from foundation.errors import DataError
 from foundation.metrics import Roc, check_finite, check_weights
 
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -230,27 +228,6 @@ def confusion(matrix: Float[np.ndarray, "C C"], classes: Sequence[str], caption:
     ax.set_ylabel("True class")
     fig.colorbar(image, ax=ax, fraction=0.046, pad=0.03, label="Percentage of the true class")
     return fig
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line cut short by an interruption is left out.
-
-    Raises:
-        DataError: another line is not a JSON object.
-    """
-    lines = path.read_text().splitlines()
-    rows = []
-    for number, text in enumerate(lines, start=1):
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg}); the file is damaged") from error
-        if not isinstance(row, dict) or "step" not in row:
-            raise DataError(f"{path}, line {number}: expected an object with a 'step', got {text[:60]}")
-        rows.append(row)
-    return rows
 
 
 def series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:

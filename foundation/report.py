@@ -22,7 +22,7 @@ from foundation.errors import RunError
 from foundation.figure_tables import figure_section, figure_tables
 from foundation.page import Code, Picture, Section, Settings, Table, format_value, write_report
 from foundation.progress import console
-from foundation.runs import PROVENANCE, Run, checksum, flatten
+from foundation.runs import PROVENANCE, Run, checksum, flatten, read_metrics
 
 __all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
 __all__ += ["runs_of", "write_report"]
@@ -188,7 +188,7 @@ def curves_of(run: Run) -> list[Picture]:
     """What metrics.jsonl records against the step: loss, probe, and how the embedding forms."""
     if not (run.path / "metrics.jsonl").is_file():
         return []
-    rows, pictures = plots.read_metrics(run.path / "metrics.jsonl"), []
+    rows, pictures = read_metrics(run.path / "metrics.jsonl"), []
     if any("loss" in row for row in rows):
         dots = " (dots: on val)" if any("val/loss" in row for row in rows) else ""
         pictures.append(Picture(plots.png(plots.loss_curves(rows, run.path.name)), f"Loss{dots}"))

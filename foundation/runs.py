@@ -19,7 +19,7 @@ from typing import Any
 
 from foundation import __version__
 from foundation.command import INVOCATION, load_config, to_dict, to_yaml
-from foundation.errors import RunError
+from foundation.errors import DataError, RunError
 from foundation.schema import DetectorSchema
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "awkward", "uproot", "grain", "hls4ml")
@@ -177,6 +177,27 @@ def _check_same_inputs(run: Run, inputs: Mapping[str, str | Path]) -> None:
         if given != recorded.get(role, {}).get("sha256"):
             before, now = recorded.get(role, {}).get("path", "none"), inputs.get(role, "none")
             raise RunError(f"{run.path} was started from another {role}: {before} then, {now} now; resume it with that")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line cut short by an interruption is left out.
+
+    Raises:
+        DataError: another line is not a JSON object.
+    """
+    lines = path.read_text().splitlines()
+    rows = []
+    for number, text in enumerate(lines, start=1):
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise DataError(f"{path}, line {number}: not JSON ({error.msg}); the file is damaged") from error
+        if not isinstance(row, dict) or "step" not in row:
+            raise DataError(f"{path}, line {number}: expected an object with a 'step', got {text[:60]}")
+        rows.append(row)
+    return rows
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from foundation.errors import TrainingError
 from foundation.mesh import Layout
 from foundation.optimizer import LearningRate, TrainConfig, schedule
 from foundation.progress import Bar, progress
+from foundation.runs import read_metrics
 from foundation.step import Batches, Trainable, TrainState, check, finished, next_step, start, train_step
 
 __all__ = [
@@ -120,8 +121,8 @@ class _Log:
         self.window: list[dict[str, float]] = []
         self.rate = schedule(config)
         if writes:
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= done] if done else []
-            path.write_text("".join(line + "\n" for line in kept))
+            kept = [row for row in read_metrics(path) if row["step"] <= done] if done and path.is_file() else []
+            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
     def read(self, step: int, metrics: dict[str, Any]) -> None:
         self.flush()

@@ -11,8 +11,7 @@ import yaml
 
 from foundation.models import Encoder, count_parameters
 from foundation.page import format_value
-from foundation.plots import read_metrics
-from foundation.runs import Run, flatten
+from foundation.runs import Run, flatten, read_metrics
 
 MOST_FILES = 20  # named in the card; provenance.json has them all
 USE = (

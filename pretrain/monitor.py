@@ -28,6 +28,7 @@ from foundation.embedding import ridge_probe
 from foundation.embedding_quality import alignment, collapse, effective_rank, knn_accuracy, spread, uniformity
 from foundation.loader import Loader
 from foundation.progress import console
+from foundation.runs import read_metrics
 from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.train import METRICS
@@ -141,8 +142,6 @@ def _draw(data: Store, count: int, seed: int, tokens: int) -> dict[str, FixedRow
 
 def last_seen(run: Path) -> dict[str, float]:
     """The last numbers of a run's Monitor, from its metrics.jsonl: also those of a run that was resumed at its end."""
-    from foundation.plots import read_metrics  # and with it matplotlib, which training does not need
-
     path = run / METRICS
     rows = [row for row in read_metrics(path) if "loss" not in row] if path.is_file() else []
     return {name: value for name, value in rows[-1].items() if name != "step"} if rows else {}

@@ -1,7 +1,5 @@
 """Pictures: what they show is what came in, they warn of nothing, and leave matplotlib's settings alone."""
 
-import json
-
 import matplotlib
 import numpy as np
 import pytest
@@ -112,16 +110,3 @@ def test_running_mean_keeps_constants_and_the_first_value():
     smooth = plots.running_mean(falling, 9)
     assert smooth[0] == 1.0
     assert smooth[10] == pytest.approx(falling[6:15].mean())
-
-
-def test_metrics_lines_cut_by_an_interruption_are_left_out_and_damage_is_named(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    good = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
-    path.write_text("\n".join(map(json.dumps, good)) + '\n{"step": 3, "lo')
-    assert plots.read_metrics(path) == good
-    path.write_text('{"step": 1}\n{"step"\n{"step": 3}\n')
-    with pytest.raises(DataError, match="line 2: not JSON"):
-        plots.read_metrics(path)
-    path.write_text('{"loss": 1}\n{"step": 3}\n')
-    with pytest.raises(DataError, match="line 1: expected an object with a 'step'"):
-        plots.read_metrics(path)

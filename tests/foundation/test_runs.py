@@ -17,8 +17,8 @@ import pytest
 from example import schema
 
 from foundation import __version__
-from foundation.errors import RunError
-from foundation.runs import Run, check_room, checksum, continue_or_create, flatten, make_room
+from foundation.errors import DataError, RunError
+from foundation.runs import Run, check_room, checksum, continue_or_create, flatten, make_room, read_metrics
 
 
 @dataclass(frozen=True)
@@ -270,3 +270,16 @@ def test_provenance_is_plain_json_in_full(tmp_path: Path) -> None:
     assert set(recorded) == {
         *("stage", "detfm", "command", "created", "python", "machine", "packages", "git_commit", "seeds", "inputs")
     }
+
+
+def test_metrics_lines_cut_by_an_interruption_are_left_out_and_damage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    good = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    path.write_text("\n".join(map(json.dumps, good)) + '\n{"step": 3, "lo')
+    assert read_metrics(path) == good
+    path.write_text('{"step": 1}\n{"step"\n{"step": 3}\n')
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        read_metrics(path)
+    path.write_text('{"loss": 1}\n{"step": 3}\n')
+    with pytest.raises(DataError, match="line 1: expected an object with a 'step'"):
+        read_metrics(path)

@@ -88,6 +88,18 @@ def test_interrupted_and_resumed_ends_in_equal_parameters(tmp_path, number):
     assert steps == list(range(1, 13))
 
 
+def test_a_line_cut_short_by_a_kill_does_not_stop_a_resume(tmp_path):
+    with pytest.raises(Interrupted):
+        trained(tmp_path, "parts", Stream(kill=7))
+    path = tmp_path / "parts/metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"step": 8, "lo')
+    trained(tmp_path, "parts", Stream(), resume=True)
+    text = path.read_text()
+    assert text.startswith(whole)
+    assert [json.loads(line)["step"] for line in text.splitlines()] == list(range(1, 13))
+
+
 def test_signal_handlers_are_put_back(tmp_path):
     before = [signal.getsignal(number) for number in STOPPING]
     trained(tmp_path, "run")
