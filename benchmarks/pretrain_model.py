@@ -85,8 +85,9 @@ def model(data: Store, size: Size) -> Pretrainer:
 def no_augmentation() -> AugmentConfig:
     """Both sides get the jets as they are."""
     default = AugmentConfig()
-    steps = [f.name for f in dataclasses.fields(default) if hasattr(getattr(default, f.name), "probability")]
-    return AugmentConfig(**{name: dataclasses.replace(getattr(default, name), probability=0.0) for name in steps})
+    return AugmentConfig(
+        **{name: dataclasses.replace(getattr(default, name), probability=0.0) for name in default.names()}
+    )
 
 
 class Trainer:
