@@ -18,9 +18,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from finetune.command import finetune, labelled_rows
-from finetune.model import FinetuneConfig, Task, TaskConfig, outputs
+from finetune.command import finetune
+from finetune.config import FinetuneConfig
+from finetune.labelled import labelled_rows
+from finetune.model import outputs
 from finetune.saved import load_tagger
+from finetune.task import Task, TaskConfig
 from foundation.command import load_config
 from foundation.embedding import apply, embed
 from foundation.models import load_encoder

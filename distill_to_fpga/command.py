@@ -14,8 +14,9 @@ from distill_to_fpga.distill import DistillConfig, Distilled, Examples, distill
 from distill_to_fpga.inputs import HardwareLayout, hardware_layout, to_hardware
 from distill_to_fpga.lower import lower
 from distill_to_fpga.students import StudentConfig, save_student
-from finetune.command import labelled_rows
-from finetune.model import FinetuneConfig, Tagger, outputs
+from finetune.config import FinetuneConfig
+from finetune.labelled import labelled_rows
+from finetune.model import Tagger, outputs
 from finetune.saved import load_tagger
 from foundation.command import Command
 from foundation.embedding import apply

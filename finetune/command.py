@@ -9,17 +9,20 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from finetune.model import FinetuneConfig, Tagger, Task
+from finetune.adapt import check_same_inputs
+from finetune.backbone import build_backbone
+from finetune.config import FinetuneConfig
+from finetune.labelled import labelled_rows
+from finetune.model import Tagger
 from finetune.saved import load_tagger, save_tagger
+from finetune.task import Task
 from foundation.command import Command
 from foundation.embedding import input_statistics
-from foundation.errors import DataError, SchemaError
+from foundation.errors import DataError
 from foundation.loader import Loader
-from foundation.models import Encoder, count_parameters, load_encoder
-from foundation.models.inputs import difference, feature_difference
+from foundation.models import count_parameters, load_encoder
 from foundation.models.published import STAGE, data_of
 from foundation.runs import Run, continue_or_create
-from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.train import LearningRate, check, fit
 
@@ -72,7 +75,7 @@ def finetune(
 def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger, Int[np.ndarray, " n"]]:
     rngs = nnx.Rngs(cfg.train.seed)
     if origin is None:
-        encoder = Encoder(data.schema, input_statistics(data), cfg.encoder, rngs=rngs)
+        encoder = build_backbone(data.schema, input_statistics(data), cfg, rngs=rngs)
     else:
         encoder = load_encoder(origin.path)
         check_same_inputs(encoder.schema, data.schema)
@@ -99,39 +102,6 @@ def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger
         "target_std": np.asarray([np.nanstd(t) + 1e-6 for t in targets]),
     }
     return Tagger(encoder, task, cfg, class_weights=weights, **scale, rngs=rngs), rows
-
-
-def labelled_rows(data: Store, task: Task, count: int, seed: int) -> Int[np.ndarray, " n"]:
-    """Rows of the train split that carry every label of the task; `count` of them drawn by `seed` (0: all)."""
-    known = np.ones(data.length("train"), bool)
-    if task.label is not None:
-        known &= task.targets(data.labels("train", task.label)) >= 0
-    for name in task.regression:
-        known &= np.isfinite(data.labels("train", name))
-    rows = np.flatnonzero(known)
-    if len(rows) < max(count, 1):
-        raise DataError(f"{count or 'some'} labelled training rows were asked for; the store has {len(rows)}")
-    return np.sort(np.random.default_rng(seed).permutation(rows)[: count or None])
-
-
-def check_same_inputs(encoder: DetectorSchema, data: DetectorSchema) -> None:
-    """Refuses data whose modalities or globals a network would see in another way than those the encoder knows.
-
-    Raises:
-        SchemaError: names the first difference.
-    """
-    found = {}
-    for name, modality in encoder.modalities.items():
-        if name not in data.modalities:
-            raise SchemaError(f"the encoder needs modality '{name}'; the store has {list(data.modalities)}")
-        found[f"modality '{name}'"] = difference(modality, data.modalities[name])
-    found["the globals"] = feature_difference(encoder.globals, data.globals)
-    for where, text in found.items():
-        if text:
-            raise SchemaError(
-                f"{where} of the store differs from the encoder's: {text}\n"
-                "  (there: the encoder, here: the store) ingest the data with the encoder's schema.yaml"
-            )
 
 
 def _rates(cfg: FinetuneConfig, pretrained: bool):

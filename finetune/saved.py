@@ -6,17 +6,21 @@ from pathlib import Path
 
 from flax import nnx
 
-from finetune.model import FinetuneConfig, Tagger, Task
+from finetune.backbone import build_backbone
+from finetune.config import FinetuneConfig
+from finetune.model import Tagger
+from finetune.task import Task
 from foundation.checkpoint import load_model, save_model
 from foundation.command import load_config, to_yaml
-from foundation.models import EncoderConfig
-from foundation.models.saved import CONFIG, blank_encoder
+from foundation.models import Backbone, Encoder, EncoderConfig
+from foundation.models.saved import CONFIG, blank_encoder, blank_statistics
 from foundation.runs import Run
 
 
 def save_tagger(folder: Path, tagger: Tagger) -> None:
     """Writes a finished tagger into its run folder."""
-    (folder / CONFIG).write_text(to_yaml(tagger.encoder.config))
+    if isinstance(tagger.encoder, Encoder):  # whose settings come with a pretrained one, not from ours
+        (folder / CONFIG).write_text(to_yaml(tagger.encoder.config))
     Run.open(folder).write("task.json", {"classes": tagger.task.classes})
     save_model(folder, tagger)
 
@@ -29,7 +33,11 @@ def load_tagger(run: Run) -> Tagger:
     """
     schema, config = run.schema, run.config(FinetuneConfig)
     task = Task.resolve(schema, config.task, run.read("task.json")["classes"])
-    encoder = blank_encoder(schema, load_config(EncoderConfig, run.path / CONFIG))
+    encoder: Backbone
+    if (run.path / CONFIG).is_file():
+        encoder = blank_encoder(schema, load_config(EncoderConfig, run.path / CONFIG))
+    else:
+        encoder = build_backbone(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
     tagger = Tagger(encoder, task, config, rngs=nnx.Rngs(0))
     load_model(run.path, tagger)
     return tagger

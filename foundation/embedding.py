@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from foundation.batch import TokenBatch
 from foundation.loader import Loader
-from foundation.models import Encoder
+from foundation.models import Backbone
 from foundation.store import Store
 
 
@@ -59,12 +59,12 @@ def apply(
     return np.zeros((0,), np.float32) if found is None else found
 
 
-def pooled(encoder: Encoder, batch: TokenBatch) -> Float[Any, "B D"]:
+def pooled(encoder: Backbone, batch: TokenBatch) -> Float[Any, "B D"]:
     """The embedding of a batch."""
     return encoder(batch).pooled
 
 
-def embed(encoder: Encoder, store: Store, split: str, rows: Int[np.ndarray, " n"] | None = None) -> np.ndarray:
+def embed(encoder: Backbone, store: Store, split: str, rows: Int[np.ndarray, " n"] | None = None) -> np.ndarray:
     """Embeddings [n, D] of the rows of a split, in order."""
     return apply(encoder, pooled, store, split, rows=rows)
 

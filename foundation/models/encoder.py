@@ -54,6 +54,9 @@ class EncoderConfig:
     remat: bool = False
 
 
+StatisticsOf = dict[str, tuple[np.ndarray, np.ndarray]]  # modality (and `globals`) -> (mean[F], std[F])
+
+
 class Statistics(nnx.Variable):
     """Means and deviations of the transformed features: saved with the parameters, never trained."""
 
@@ -106,7 +109,7 @@ class Encoder(nnx.Module):
     def __init__(
         self,
         schema: DetectorSchema,
-        statistics: dict[str, tuple[np.ndarray, np.ndarray]],
+        statistics: StatisticsOf,
         config: EncoderConfig,
         *,
         rngs: nnx.Rngs,
@@ -114,7 +117,7 @@ class Encoder(nnx.Module):
         if config.width % config.heads:
             raise ConfigError(f"encoder width {config.width} is not a multiple of its {config.heads} heads")
         dtype = jnp.dtype(config.precision)
-        self.config, self.schema, self.dtype = config, schema, dtype
+        self.config, self.schema, self.dtype, self.width = config, schema, dtype, config.width
         self.names = tuple(schema.modalities)
         self.coordinates = tuple(_coordinates(m) for m in schema.modalities.values())
         if config.pair_features and not any(self.coordinates):

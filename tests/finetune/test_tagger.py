@@ -9,8 +9,10 @@ import pytest
 from example import batch, schema, statistics
 from flax import nnx
 
-from finetune.command import check_same_inputs
-from finetune.model import FinetuneConfig, Tagger, Task, TaskConfig, outputs
+from finetune.adapt import check_same_inputs
+from finetune.config import FinetuneConfig
+from finetune.model import Tagger, outputs
+from finetune.task import Task, TaskConfig
 from foundation.batch import TokenBatch
 from foundation.errors import ConfigError, SchemaError
 from foundation.models import Encoder, EncoderConfig

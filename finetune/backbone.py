@@ -1,0 +1,21 @@
+"""The network under the heads when nothing is pretrained: the encoder, or one of the field's reference models."""
+
+from __future__ import annotations
+
+from flax import nnx
+
+from finetune.config import FinetuneConfig
+from foundation.models import Backbone, Encoder
+from foundation.models.encoder import StatisticsOf
+from foundation.schema import DetectorSchema
+
+
+def build_backbone(
+    schema: DetectorSchema, statistics: StatisticsOf, cfg: FinetuneConfig, *, rngs: nnx.Rngs
+) -> Backbone:
+    """A fresh backbone of the kind that the settings name.
+
+    Raises:
+        ConfigError: the schema lacks what the model needs.
+    """
+    return Encoder(schema, statistics, cfg.encoder, rngs=rngs)
