@@ -29,7 +29,7 @@ def _apply(state: Any, batch: TokenBatch, *, graph: nnx.GraphDef, function: Call
 
 
 def apply(
-    model: nnx.Module,
+    model: Any,
     function: Callable[[Any, TokenBatch], Any],
     store: Store,
     split: str,
