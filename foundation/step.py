@@ -19,7 +19,7 @@ from flax import nnx
 from foundation.batch import TokenBatch
 from foundation.errors import ConfigError
 from foundation.mesh import Layout
-from foundation.optimizer import TrainConfig, optimizer
+from foundation.optimizer import TrainConfig, check_rates, optimizer, trained
 
 SINGLE = Layout()
 
@@ -43,7 +43,10 @@ class Batches(Protocol):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Everything a step changes, and the fixed variables it reads. `ema` is like `params`, or None without one."""
+    """Everything a step changes, and the fixed variables it reads: no parameters, or frozen ones.
+
+    `ema` is like `params`, or None without one.
+    """
 
     params: Any
     fixed: Any
@@ -63,6 +66,7 @@ def check(model: nnx.Module, config: TrainConfig) -> None:
         raise ConfigError(f"train.ema is a decay: at least 0 and less than 1; it is {config.ema}")
     if config.accumulate < 1:
         raise ConfigError(f"train.accumulate is a number of batches, 1 or more; it is {config.accumulate}")
+    check_rates(config)
     if wants_teacher(model) and not config.ema:
         raise ConfigError("this objective learns from a momentum teacher: give train.ema its decay, 0.996 for example")
     Layout.of(config.mesh)
@@ -70,7 +74,7 @@ def check(model: nnx.Module, config: TrainConfig) -> None:
 
 def start(model: nnx.Module, config: TrainConfig, layout: Layout = SINGLE) -> tuple[nnx.GraphDef, TrainState]:
     """Splits a model into its static graph and the state of step 0, which takes the model's arrays with it."""
-    graph, *parts = nnx.split(model, nnx.Param, ...)
+    graph, *parts = nnx.split(model, trained(config), ...)
     params, fixed = map(layout.place, parts)
     nnx.update(model, params, fixed)  # on several devices: nothing keeps the whole of it any more
     opt_state, ema = _beside(params, config=config, layout=layout)
@@ -98,11 +102,12 @@ def gradient(
     state: TrainState, batch: TokenBatch, key: jax.Array, graph: nnx.GraphDef, layout: Layout
 ) -> tuple[dict[str, jax.Array], Any]:
     """Loss and terms, and the gradient."""
+    fixed = layout.gather(state.fixed)
 
     def loss_fn(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        model: Any = nnx.merge(graph, layout.gather(params), state.fixed)
+        model: Any = nnx.merge(graph, layout.gather(params), fixed)
         if wants_teacher(model):
-            return model.loss(batch, key, teacher=nnx.merge(graph, layout.gather(state.ema), state.fixed))
+            return model.loss(batch, key, teacher=nnx.merge(graph, layout.gather(state.ema), fixed))
         return model.loss(batch, key)
 
     (loss, terms), found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
@@ -118,7 +123,7 @@ def updated(
     ema = state.ema
     if ema is not None:
         decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
-        ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
+        ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
     after = TrainState(params, state.fixed, opt_state, ema, state.step + 1)
     return layout.constrain(after), layout.gather({**metrics, "gradient_norm": optax.tree.norm(found)})
 

@@ -27,10 +27,13 @@ from foundation.optimizer import LearningRate, TrainConfig, schedule
 from foundation.progress import Bar, progress
 from foundation.runs import read_metrics
 from foundation.step import Batches, Trainable, TrainState, check, finished, next_step, start, train_step
+from foundation.stopping import Finished, StopConfig, Stopper
 
 __all__ = [
     "Batches",
+    "Finished",
     "LearningRate",
+    "StopConfig",
     "TrainConfig",
     "TrainState",
     "Trainable",
@@ -63,10 +66,12 @@ def fit(
     label: str = "train",
     resume: bool = False,
     evaluate: Callable[[nnx.Module], dict[str, float]] | None = None,
-) -> None:
+    stop: StopConfig | None = None,
+) -> Finished:
     """Trains `model` in place for `config.steps` steps, writing metrics.jsonl and checkpoints into `run`.
 
     With `config.ema` the model ends with the averaged parameters (the checkpoint has both), and those are evaluated.
+    With `stop` it ends with those that evaluated best, perhaps before all steps are taken.
     In several processes each calls this with its own part of the batches; all stop at the same step; the first one
     writes. Afterwards each has the whole model.
 
@@ -74,8 +79,9 @@ def fit(
         model: has a `loss(batch, key)`, or a `loss(batch, key, teacher)` and `wants_teacher = True`.
         batches: endless; its state is saved beside the parameters.
         resume: continue from the newest checkpoint of `run`.
-        evaluate: called with the model every `evaluate_every` steps and at the end, in every process, on one device;
-            its numbers join the metrics.
+        evaluate: called with the model every `evaluate_every` (or `stop.every`) steps and at the end, in every process,
+            on one device; its numbers join the metrics.
+        stop: early stopping on one of the numbers of `evaluate`.
 
     Raises:
         ConfigError: a setting is out of range, or the mesh does not fit the devices.
@@ -85,30 +91,57 @@ def fit(
     check(model, config)
     layout = Layout.of(config.mesh)
     graph, state = start(model, config, layout)
+    stopper = None if stop is None else Stopper(stop, state.params)
+    every = config.evaluate_every if stop is None else stop.every
     seed, static = np.uint32(config.seed), dataclasses.replace(config, seed=0)
     with _stop_requested() as signals, Checkpoints(run) as checkpoints:
         if resume and checkpoints.latest is not None:
-            state, position = checkpoints.restore(state)
-            batches.restore(position)
+            state = _restore(checkpoints, state, batches, stopper)
         done = int(state.step)
         log = _Log(run / METRICS, config, done, layout.writes)
         with _progress(label, config.steps, done, layout.writes) as bar:
-            for step in range(done + 1, config.steps + 1):
+            while done < config.steps and not (stopper and stopper.over):
+                done += 1
                 state, metrics = next_step(state, batches, seed, graph=graph, config=static, layout=layout)
                 received = signals[0] if signals else 0
-                log.read(step, metrics | {STOP: layout.largest(received)})
+                log.read(done, metrics | {STOP: layout.largest(received)})
                 bar.advance(text=log.text)
-                stop = log.stop if layout.processes > 1 else received  # what all read a step late, all read alike
-                due = (config.evaluate_every and step % config.evaluate_every == 0) or step == config.steps
+                stopped = log.stop if layout.processes > 1 else received  # what all read a step late, all read alike
+                due = (every and done % every == 0) or done == config.steps
                 if evaluate is not None and due:
-                    log.write({"step": step, **evaluate(nnx.merge(graph, *layout.local(finished(state))))})
-                if stop or step % config.checkpoint_every == 0 or step == config.steps:
+                    figures = evaluate(nnx.merge(graph, *layout.local(finished(state))))
+                    log.write({"step": done, **figures})
+                    if stopper is not None:
+                        stopper.see(done, figures, finished(state)[0])
+                last = done == config.steps or bool(stopper and stopper.over)
+                if stopped or done % config.checkpoint_every == 0 or last:
                     log.flush()
-                    checkpoints.save(step, state, batches.state())
-                if stop and step < config.steps:
-                    name = signal.Signals(stop).name
-                    raise Interrupted(f"{name} at step {step}; a checkpoint is in {run}; go on with --resume", stop)
-    nnx.update(model, *layout.local(finished(state)))  # all: the steps donated the buffers that the model held
+                    _save(checkpoints, state, batches, stopper)
+                if stopped and not last:
+                    name = signal.Signals(stopped).name
+                    raise Interrupted(f"{name} at step {done}; a checkpoint is in {run}; go on with --resume", stopped)
+    variables = finished(state) if stopper is None else (stopper.best, state.fixed)
+    nnx.update(model, *layout.local(variables))  # all: the steps donated the buffers that the model held
+    return Finished(done, done, None, "all steps taken") if stopper is None else stopper.finished(done)
+
+
+def _save(checkpoints: Checkpoints, state: TrainState, batches: Batches, stopper: Stopper | None) -> None:
+    if stopper is None:
+        checkpoints.save(int(state.step), state, batches.state())
+    else:
+        both = {"state": state, "best": stopper.best}
+        checkpoints.save(int(state.step), both, batches.state() | {"stop": stopper.state()})
+
+
+def _restore(checkpoints: Checkpoints, state: TrainState, batches: Batches, stopper: Stopper | None) -> TrainState:
+    if stopper is None:
+        state, position = checkpoints.restore(state)
+    else:
+        both, position = checkpoints.restore({"state": state, "best": stopper.best})
+        stopper.restore(both["best"], position.pop("stop"))
+        state = both["state"]
+    batches.restore(position)
+    return state
 
 
 class _Log:
