@@ -72,8 +72,8 @@ class DecorrelateConfig:
 
 
 def quantity(batch: TokenBatch, schema: DetectorSchema, name: str) -> Float[Array, " B"]:
-    """The quantity of each example; NaN where it is not known."""
-    if name in schema.regression_labels:
+    """The quantity of each example; NaN where it is not known. `schema` names the globals and coordinates."""
+    if name in batch.labels:
         return jnp.asarray(batch.labels[name])
     if name in schema.globals:
         return jnp.asarray(batch.globals)[:, list(schema.globals).index(name)]
