@@ -144,19 +144,22 @@ class PairBias(nnx.Module):
         layers: list[Any] = [self.up, self.down]  # flax types a bias as one that may be absent
         arrays = [(layer.kernel[...], layer.bias[...]) for layer in layers]
         weights = [(kernel.astype(self.dtype).T, bias.astype(self.dtype)[:, None]) for kernel, bias in arrays]
-        return _pair_network(weights, pairs_PBNN)
+        return pair_network(weights, pairs_PBNN)
 
 
 @jax.jit
-def _pair_network(
+def pair_network(
     weights: list[tuple[Float[Array, "_ _"], Float[Array, "_ 1"]]], pairs_PBNN: Float[Array, "P B N N"]
 ) -> Float[Array, "B H N N"]:
-    """Two layers at each pair; features and heads come first, so that each is contiguous over the pairs."""
-    (up, up_bias), (down, down_bias) = weights
+    """Layers (kernel, bias) with GELU between, at each pair; features and heads come first, so that each is contiguous
+    over the pairs."""
+    *ups, (down, down_bias) = weights
 
     def network(pairs: Float[Array, "P ..."]) -> Float[Array, "H ..."]:
         flat = pairs.reshape(pairs.shape[0], -1)
-        return (down @ jax.nn.gelu(up @ flat + up_bias) + down_bias).reshape(-1, *pairs.shape[1:])
+        for up, up_bias in ups:
+            flat = jax.nn.gelu(up @ flat + up_bias)
+        return (down @ flat + down_bias).reshape(-1, *pairs.shape[1:])
 
     if jax.default_backend() != "cpu":
         return jnp.swapaxes(network(pairs_PBNN), 0, 1)
