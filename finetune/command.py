@@ -16,6 +16,7 @@ from finetune.labelled import labelled_rows
 from finetune.model import Tagger
 from finetune.saved import load_tagger, save_tagger
 from finetune.task import Task
+from finetune.truth import missing, present, scales, unknown
 from foundation.command import Command
 from foundation.embedding import input_statistics
 from foundation.errors import DataError
@@ -68,7 +69,8 @@ def finetune(
     )
     fit(tagger, batches, _rates(cfg, pretrained=origin is not None), run.path, label="finetune", resume=resume)
     save_tagger(run.path, tagger)
-    run.write("metrics.json", {"parameters": count_parameters(tagger), "labels": len(rows)})
+    found = {"parameters": count_parameters(tagger), "labels": len(rows)}
+    run.write("metrics.json", found | {"unknown": unknown(data, "train", tagger.task)})
     return run
 
 
@@ -79,29 +81,14 @@ def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger
     else:
         encoder = load_encoder(origin.path)
         check_same_inputs(encoder.schema, data.schema)
-    counts = {}
-    label = cfg.task.label or next(iter(data.schema.class_labels), "none")
-    if label != "none":
-        names = data.schema.class_names(label)
-        counts = dict(zip(names, np.bincount(data.labels("train", label) + 1, minlength=len(names) + 1)[1:]))
-    task = Task.resolve(data.schema, cfg.task, [name for name, count in counts.items() if count])
+    task = Task.resolve(data.schema, cfg.task, present(data, cfg.task))
     rows = labelled_rows(data, task, cfg.labels, cfg.train.seed)
-    weights = np.ones(len(task.classes))
-    if task.label is not None:
-        per_class = np.bincount(task.targets(data.labels("train", task.label)[rows]), minlength=len(task.classes))
-        missing = [name for name, count in zip(task.classes, per_class) if count == 0]
-        if missing:
-            raise DataError(
-                f"no labelled example of {', '.join(missing)} among the {len(rows)} training rows drawn; "
-                "raise labels, or take the class out of task.groups"
-            )
-        weights = len(rows) / len(per_class) / per_class if cfg.task.balance else weights
-    targets = [data.labels("train", name)[rows] for name in task.regression]
-    scale = {
-        "target_mean": np.asarray([np.nanmean(t) for t in targets]),
-        "target_std": np.asarray([np.nanstd(t) + 1e-6 for t in targets]),
-    }
-    return Tagger(encoder, task, cfg, class_weights=weights, **scale, rngs=rngs), rows
+    if lacking := missing(data, task, rows):
+        raise DataError(
+            f"no labelled example of {', '.join(lacking)} among the {len(rows)} training rows drawn; "
+            "raise labels, or take the class out of task.groups"
+        )
+    return Tagger(encoder, task, cfg, **scales(data, task, cfg.task, rows), rngs=rngs), rows
 
 
 def _rates(cfg: FinetuneConfig, pretrained: bool):

@@ -91,6 +91,18 @@ def class_counts(store: Store, split: str, task: Task, rows: Int[np.ndarray, " n
     return np.asarray([[total - together, together]])
 
 
+def missing(store: Store, task: Task, rows: Int[np.ndarray, " n"]) -> list[str]:
+    """What some training rows have no example of, so that it cannot be learnt from them.
+
+    Classes; of multi-labels and edges also the examples or pairs that a class does not apply to.
+    """
+    counts = class_counts(store, "train", task, rows)
+    if counts.ndim == 1:
+        return [name for name, count in zip(task.classes, counts) if count == 0]
+    ways = [(f"'not {name}'", f"'{name}'") for name in task.classes]
+    return [way for pair, both in zip(counts, ways) for count, way in zip(pair, both) if count == 0]
+
+
 def scales(store: Store, task: Task, config: TaskConfig, rows: Int[np.ndarray, " n"]) -> Scales:
     """Weights of the classes and scale of the regression targets, from the training rows in use.
 
