@@ -19,28 +19,45 @@ from distill_to_fpga.students import load_student, predict, predict_exact
 from distill_to_fpga.verify import PROJECT
 from finetune.evaluate import EvaluateConfig, evaluate_tagger
 from finetune.saved import load_tagger
+from finetune.task import Task
 from foundation.command import Command
-from foundation.evaluation import evaluate_split
+from foundation.errors import ConfigError
+from foundation.evaluation import Fitted, evaluate_predictions
+from foundation.predictions import Predictions, Regression
 from foundation.progress import console
 from foundation.runs import Run
 from foundation.store import Store
 
 
 def evaluate(
-    run: str | Path, *, cfg: EvaluateConfig, out: str | Path, store: str | Path | None = None, overwrite: bool = False
+    run: str | Path,
+    *,
+    cfg: EvaluateConfig,
+    out: str | Path,
+    store: str | Path | None = None,
+    against: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Evaluates a finetune, distill or export run.
 
     A student is evaluated by its exact integer arithmetic, an export by what its compiled C++ computes.
 
+    Args:
+        store: where, if not on the store that it was trained on.
+        against: another store, whose differences from the first are measured; of a finetune run.
+
     Raises:
         RunError, DataError: a folder is not what it should be.
+        ConfigError: a setting that a student cannot do.
         ToolError: an export, and there is no C++ compiler.
     """
     origin = Run.open(run, "finetune", "distill", "export")
     if origin.stage == "finetune":
-        written = evaluate_tagger(origin, cfg=cfg, out=out, store=store, overwrite=overwrite)
+        written = evaluate_tagger(origin, cfg=cfg, out=out, store=store, against=against, overwrite=overwrite)
     else:
+        for what, asked in (("--against", against is not None), ("--cfg.embeddings", cfg.embeddings)):
+            if asked:
+                raise ConfigError(f"{what} needs a finetune run; {origin.path} is of stage '{origin.stage}'")
         written = _evaluate_hardware(origin, cfg, out, store, overwrite)
     console.print(_table(written))
     return written
@@ -50,12 +67,16 @@ def _evaluate_hardware(
     origin: Run, cfg: EvaluateConfig, out: str | Path, store: str | Path | None, overwrite: bool
 ) -> Run:
     """Metrics of a student or its firmware; of a student also of its `reference`, trained on labels only."""
+    cfg.check()
     distilled = origin if origin.stage == "distill" else Run.open(origin.input("student"), "distill")
     where = Path(store) if store is not None else origin.input("store")
     data, task = Store.open(where), load_tagger(Run.open(distilled.input("teacher"), "finetune")).task
-    targets = None if task.label is None else task.targets(data.labels(cfg.split, task.label))
     student, layout = load_student(distilled.path / STUDENT)
-    integers, _ = hardware_integers(data, layout, cfg.split)
+    splits = [cfg.split]
+    if cfg.calibration not in ("", cfg.split) and cfg.calibration in data.splits and data.length(cfg.calibration):
+        splits.append(cfg.calibration)
+    parts = [hardware_integers(data, layout, split)[0] for split in splits]
+    integers = np.concatenate(parts)  # in one go: the firmware is compiled once
     outputs = {"": firmware_outputs(origin, integers) if origin.stage == "export" else predict_exact(student, integers)}
     if origin.stage == "distill" and (origin.path / REFERENCE).is_dir():
         outputs[REFERENCE] = predict(load_student(origin.path / REFERENCE)[0], integers)
@@ -65,10 +86,29 @@ def _evaluate_hardware(
     for name, values in outputs.items():
         folder = run.path / name
         folder.mkdir(exist_ok=True)
-        figures = evaluate_split(folder, data, cfg.split, values, targets, student.classes, student.regressions)
+        cuts = np.split(values, [len(parts[0])])
+        said = [
+            _said(task, data, split, each, student.classes, student.regressions) for split, each in zip(splits, cuts)
+        ]
+        fitted = Fitted.of(said[1], f"{splits[1]} of {data.path}") if len(splits) > 1 else Fitted()
+        figures = evaluate_predictions(folder, data, cfg.split, said[0], cfg, fitted)
         found |= {name: figures} if name else figures
     run.write("metrics.json", found)
     return run
+
+
+def _said(
+    task: Task, data: Store, split: str, values: np.ndarray, classes: tuple[str, ...], regressions: tuple[str, ...]
+) -> Predictions:
+    """Outputs of a student, logits before regression values, beside the truth."""
+    rows, targets = np.arange(len(values)), np.full(len(values), -1, np.int32)
+    if task.label is not None:
+        targets = task.targets(data.labels(split, task.label))
+    each = {
+        name: Regression(data.labels(split, name), values[:, len(classes) + i]) for i, name in enumerate(regressions)
+    }
+    kind = "none" if task.label is None else "class"
+    return Predictions(kind, classes, values[:, : len(classes)], targets, rows, regressions=each)
 
 
 def firmware_outputs(export: Run, integers: Int[np.ndarray, "n K H"]) -> Float[np.ndarray, "n O"]:
@@ -95,15 +135,19 @@ def _table(run: Run) -> Table:
 
 
 COMMAND = Command(
-    run=lambda args: evaluate(args.run, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
+    run=lambda args: evaluate(
+        args.run, cfg=args.cfg, out=args.out, store=args.store, against=args.against, overwrite=args.overwrite
+    ),
     config=EvaluateConfig,
     arguments=lambda parser: (
         parser.add_argument("run", help="a finetune, distill or export run"),
         parser.add_argument("--store", help="labelled data, if not the run's own"),
+        parser.add_argument("--against", help="another store: how it differs, and what the tagger loses there"),
         parser.add_argument("--out", default="runs/evaluate", help="run folder to write"),
         parser.add_argument("--overwrite", action="store_true", help="replace an evaluate run at --out"),
     ),
     description="Measures a tagger, a student or its compiled firmware on examples it was not trained on: accuracy, "
-    "AUC, background rejection, ROC, and predictions as Parquet and ROOT. "
-    "Example: detfm evaluate runs/finetune --out runs/evaluate",
+    "AUC, background rejection, calibration, mass sculpting, dependence on pt, eta and pile-up, with errors; ROC, and "
+    "predictions as Parquet and ROOT. Example: detfm evaluate runs/finetune --cfg.signal '[b]' --cfg.background "
+    "'[c,light]' --out runs/evaluate",
 )

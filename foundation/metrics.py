@@ -19,7 +19,7 @@ from sklearn.metrics import roc_curve
 
 from foundation.errors import DataError, close_names
 
-SIGNAL_EFFICIENCIES = (0.3, 0.5, 0.7)
+SIGNAL_EFFICIENCIES = (0.3, 0.5, 0.8, 0.99)
 ONE_SIGMA = 0.682689492
 
 
@@ -111,6 +111,7 @@ def classification(
     scores: Float[np.ndarray, "N C"],
     classes: Sequence[str],
     weights: Num[np.ndarray, " N"] | None = None,
+    signal_efficiencies: Sequence[float] = SIGNAL_EFFICIENCIES,
 ) -> dict[str, Any]:
     """Accuracy, one-vs-rest AUC of each class and their mean, rejections, confusion matrix.
 
@@ -121,7 +122,7 @@ def classification(
 
     Returns:
         examples, excluded (unknown label), accuracy, auc (macro, over the classes that have one), `auc/CLASS`,
-        `rejection/CLASS` at the signal efficiencies 0.3, 0.5, 0.7, confusion (true class x predicted class, summed
+        `rejection/CLASS` at each of `signal_efficiencies`, confusion (true class x predicted class, summed
         weights), and `reasons` for each figure that is None.
 
     Raises:
@@ -145,7 +146,7 @@ def classification(
             continue
         curve = roc(labels == i, scores[:, i], w)
         per_class[f"auc/{name}"] = curve.auc
-        rejections[f"rejection/{name}"] = [background_rejection(curve, e) for e in SIGNAL_EFFICIENCIES]
+        rejections[f"rejection/{name}"] = [background_rejection(curve, e) for e in signal_efficiencies]
     areas = [value for value in per_class.values() if value is not None]
     if not areas:
         reasons["auc"] = "only one class has examples"

@@ -39,9 +39,10 @@ STYLE = mplhep.style.ROOT | {
     "ytick.major.size": 10,
 }
 P = ParamSpec("P")
+Band = tuple[Float[np.ndarray, " E"], Float[np.ndarray, " E"], Float[np.ndarray, " E"]]
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draws under STYLE, without touching the caller's settings."""
 
     @functools.wraps(draw)
@@ -52,7 +53,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return inside
 
 
-def _axes(caption: str, **figure: Any) -> tuple[Figure, Axes]:
+def axes(caption: str, **figure: Any) -> tuple[Figure, Axes]:
     """A figure with `detfm` at the upper left and the caption at the upper right, above the frame."""
     fig = Figure(**figure)
     ax = fig.add_subplot()
@@ -61,27 +62,38 @@ def _axes(caption: str, **figure: Any) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def _line(i: int) -> dict[str, Any]:
+def line_style(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS) % len(LINES)]}
 
 
-@_styled
+@styled
 def roc_curves(
-    curves: Mapping[str, Roc], caption: str = "", signal: str = "signal", background: str = "background"
+    curves: Mapping[str, Roc],
+    caption: str = "",
+    signal: str = "signal",
+    background: str = "background",
+    bands: Mapping[str, Band] | None = None,
 ) -> Figure:
     """Background efficiency (logarithmic) against signal efficiency, one line per curve, with AUC; lower is better.
 
-    The band is the binomial error of the background efficiency; curves end where one background event is left.
+    The band is the one given (of bootstrap replicas, say) or the binomial error of the background efficiency; curves
+    end where one background event is left.
+
+    Args:
+        bands: name -> signal efficiencies, and the lower and upper background efficiency at each.
     """
-    fig, ax = _axes(caption)
+    fig, ax = axes(caption)
     lowest = clear = 1.0
     for i, (name, curve) in enumerate(curves.items()):
         floor = 1 / curve.background_events
         seen = curve.background_efficiency >= floor
         x, y = curve.signal_efficiency[seen], curve.background_efficiency[seen]
         error = np.sqrt(y * (1 - y) / curve.background_events)
-        ax.plot(x, y, label=f"{name} (AUC {curve.auc:.3f})", **_line(i))
-        ax.fill_between(x, np.maximum(y - error, floor / 3), y + error, color=_line(i)["color"], alpha=0.2, linewidth=0)
+        at, low, high = (bands or {}).get(name, (x, y - error, y + error))
+        ax.plot(x, y, label=f"{name} (AUC {curve.auc:.3f})", **line_style(i))
+        inside = at >= min(x, default=0.0)
+        low, high = np.maximum(low[inside], floor / 3), np.maximum(high[inside], floor / 3)
+        ax.fill_between(at[inside], low, high, color=line_style(i)["color"], alpha=0.2, linewidth=0)
         lowest, clear = min(lowest, floor), min(clear, *y[x > 0.3])
     legend = min(0.05 * len(curves) + 0.08, 0.7)  # share of the height at the lower right that no curve may enter
     chance = np.geomspace(1e-4, 1, 200)
@@ -95,7 +107,7 @@ def roc_curves(
     return fig
 
 
-@_styled
+@styled
 def scores(
     samples: Mapping[str, Float[np.ndarray, " _"]],
     caption: str = "",
@@ -115,7 +127,7 @@ def scores(
     Raises:
         DataError: a score is NaN or infinite, or a weight negative.
     """
-    fig, ax = _axes(caption)
+    fig, ax = axes(caption)
     edges, filled = np.linspace(0, 1, bins + 1), list[float]()
     for i, (name, values) in enumerate(samples.items()):
         check_finite(values, f"scores of {name}")
@@ -124,7 +136,7 @@ def scores(
         inside = np.clip(values, 0, 1)
         height = np.histogram(inside, edges, weights=w)[0] / total
         error = np.sqrt(np.histogram(inside, edges, weights=w**2)[0]) / total
-        style = _line(i)
+        style = line_style(i)
         ax.stairs(height, edges, label=f"{name} ({len(values):,})", linewidth=2.5, **style)
         low = np.maximum(height - error, 1e-12)
         ax.stairs(height + error, edges, baseline=low, fill=True, alpha=0.2, color=style["color"])
@@ -149,17 +161,17 @@ def _legend_room(ax: Axes, low: float, high: float, rows: int) -> None:
     ax.set_ylim(low - 0.05 * span, low + span / (1 - min(above, 0.6)))
 
 
-@_styled
+@styled
 def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
     """The loss and its terms (`loss`, `loss/masked`, ...) against the step, as recorded and as a running mean; dots:
     the same on val (`val/loss`, ...)."""
-    fig, ax = _axes(caption)
+    fig, ax = axes(caption)
     names = sorted({name for row in rows for name in row if name == "loss" or name.startswith("loss/")})
     every = []
     for i, name in enumerate(names):
         step, value = series(rows, name)
         text = "total" if name == "loss" else name.removeprefix("loss/").replace("_", " ")
-        style = _line(i)
+        style = line_style(i)
         smooth = running_mean(value, max(1, len(value) // 25))
         if len(value) > 50:
             ax.plot(step, value, linewidth=1, alpha=0.25, color=style["color"])
@@ -187,12 +199,12 @@ def loss_curves(rows: Sequence[Mapping[str, Any]], caption: str = "") -> Figure:
     return fig
 
 
-@_styled
+@styled
 def probe_curve(rows: Sequence[Mapping[str, Any]], caption: str = "", name: str = "probe_accuracy") -> Figure:
     """How good the frozen embedding is for a closed-form classifier, as pretraining proceeds."""
-    fig, ax = _axes(caption)
+    fig, ax = axes(caption)
     step, value = series(rows, name)
-    ax.plot(step, value, marker="o", markersize=8, **_line(0))
+    ax.plot(step, value, marker="o", markersize=8, **line_style(0))
     if len(value):
         best = int(np.argmax(value))
         ax.annotate(
@@ -209,12 +221,12 @@ def probe_curve(rows: Sequence[Mapping[str, Any]], caption: str = "", name: str 
     return fig
 
 
-@_styled
+@styled
 def confusion(matrix: Float[np.ndarray, "C C"], classes: Sequence[str], caption: str = "") -> Figure:
     """Percentage of each true class (rows, summing to 100) given to each predicted class."""
     total = matrix.sum(axis=1, keepdims=True)
     share = 100 * np.divide(matrix, total, where=total > 0, out=np.zeros_like(matrix))
-    fig, ax = _axes(caption, figsize=(8.6, 7.8))
+    fig, ax = axes(caption, figsize=(8.6, 7.8))
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for i, j in np.ndindex(*share.shape):
         text = f"{share[i, j]:.0f}" if total[i, 0] else "–"
