@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +21,7 @@ from finetune.model import Tagger, outputs
 from finetune.saved import load_tagger
 from foundation.command import Command
 from foundation.embedding import apply
+from foundation.errors import ConfigError
 from foundation.progress import console
 from foundation.runs import Run, make_room
 from foundation.store import Store
@@ -70,7 +72,7 @@ def distill_run(
     """
     origin = Run.open(teacher, "finetune")
     where = Path(store) if store is not None else origin.input("store")
-    data, tagger = Store.open(where), load_tagger(origin)
+    data, tagger = Store.open(where), checked_teacher(load_tagger(origin))
     layout = hardware_layout(
         data.schema, cfg.modality or next(iter(data.schema.modalities)), cfg.student.features, cfg.student.tokens
     )
@@ -99,6 +101,20 @@ def distill_run(
     (run.path / METRICS).write_text("".join(lines))
     run.write("metrics.json", results)
     return run
+
+
+def checked_teacher(tagger: Any) -> Tagger:
+    """A teacher that students can learn from. Raises ConfigError: its outputs are not one vector of an example."""
+    if not isinstance(tagger, Tagger):
+        raise ConfigError("the teacher is a boosted tree; a student is distilled from a network: finetune one")
+    task = tagger.task
+    if task.kind in ("class", "none") and not task.modality:
+        return tagger
+    what = {"multilabel": "multi-labels", "edge": "edges (pairs of tokens)"}.get(task.kind, "tokens")
+    raise ConfigError(
+        f"the teacher is a tagger of {what} ('{task.label or task.regression[0]}'); students are distilled from taggers "
+        "with one class per example, regression targets of examples, or both"
+    )
 
 
 def examples(
