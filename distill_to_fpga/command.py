@@ -112,8 +112,8 @@ def checked_teacher(tagger: Any) -> Tagger:
         return tagger
     what = {"multilabel": "multi-labels", "edge": "edges (pairs of tokens)"}.get(task.kind, "tokens")
     raise ConfigError(
-        f"the teacher is a tagger of {what} ('{task.label or task.regression[0]}'); students are distilled from taggers "
-        "with one class per example, regression targets of examples, or both"
+        f"the teacher is a tagger of {what} ('{task.label or task.regression[0]}'); students are distilled from "
+        "taggers with one class per example, regression targets of examples, or both"
     )
 
 
