@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
+import time
 from pathlib import Path
 
-import numpy as np
 from flax import nnx
-from jaxtyping import Int
 
-from finetune.adapt import check_same_inputs
+from finetune.adapt import adapt
 from finetune.backbone import build_backbone
 from finetune.config import FinetuneConfig
-from finetune.labelled import labelled_rows
+from finetune.labelled import Labelled, choose
+from finetune.leakage import check_leakage
 from finetune.model import Tagger
+from finetune.modes import check_mode, training
 from finetune.saved import load_tagger, save_tagger
-from finetune.task import Task
-from finetune.truth import missing, present, scales, unknown
+from finetune.truth import scales
+from finetune.validation import Validation
 from foundation.command import Command
 from foundation.embedding import input_statistics
-from foundation.errors import DataError
 from foundation.loader import Loader
-from foundation.models import count_parameters, load_encoder
+from foundation.models import Backbone, count_parameters, load_encoder
+from foundation.models.lora import add_adapters, merge_adapters
 from foundation.models.published import STAGE, data_of
+from foundation.progress import console
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
-from foundation.train import LearningRate, check, fit
+from foundation.train import check, fit
 
 __all__ = ["COMMAND", "finetune", "load_tagger"]
+
+SMALL = 20_000  # labelled rows that are read so fast that nothing needs to read ahead
 
 
 def finetune(
@@ -48,15 +51,30 @@ def finetune(
 
     Raises:
         RunError, DataError: a folder is not what it should be.
-        SchemaError: the task names labels that the data lacks, or the encoder was trained on another schema.
-        DataError: too few labelled examples.
+        SchemaError: the task names labels that the data lacks, or the encoder cannot read this data.
+        ConfigError: settings that contradict each other.
+        DataError: too few labelled examples, or examples of `val` or `test` among them.
     """
+    begun = time.monotonic()
     origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain", STAGE)
     where = data_of(origin, store) if origin is not None else Path(store or start)
-    data = Store.open(where)
-    tagger, rows = _build(origin, data, cfg)
-    check(tagger, cfg.train)
-    batches = Loader(data, "train", batch_size=cfg.batch_size, buckets=cfg.buckets, seed=cfg.train.seed, subset=rows)
+    data, pretrained = Store.open(where), origin is not None
+    check_mode(cfg, pretrained=pretrained)
+    labelled = choose(data, cfg)
+    tagger, adapted = _build(origin, data, cfg, labelled)
+    plan = training(cfg, tagger, pretrained=pretrained)
+    check(tagger, plan)
+    validation = Validation(data, labelled.task, cfg.stop, cfg.train.seed) if cfg.stop.metric else None
+    leaked, unchecked = check_leakage(data, labelled.rows, origin, allow=cfg.allow_leakage)
+    batches = Loader(
+        data,
+        "train",
+        batch_size=cfg.batch_size,
+        buckets=cfg.buckets,
+        seed=plan.seed,
+        subset=labelled.rows,
+        ahead=len(labelled.rows) > SMALL,
+    )
     run = continue_or_create(
         out,
         "finetune",
@@ -67,34 +85,57 @@ def finetune(
         resume=resume,
         overwrite=overwrite,
     )
-    fit(tagger, batches, _rates(cfg, pretrained=origin is not None), run.path, label="finetune", resume=resume)
+    for note in (*labelled.notes(), *adapted, *unchecked):
+        console.print(f"finetune: {note}", highlight=False)
+    ended = fit(
+        tagger,
+        batches,
+        plan,
+        run.path,
+        label="finetune",
+        resume=resume,
+        evaluate=validation,
+        stop=cfg.stop if validation else None,
+        keep_last=False,
+    )
+    merge_adapters(tagger)
     save_tagger(run.path, tagger)
-    found = {"parameters": count_parameters(tagger), "labels": len(rows)}
-    run.write("metrics.json", found | {"unknown": unknown(data, "train", tagger.task)})
+    run.write(
+        "metrics.json",
+        {
+            "parameters": count_parameters(tagger),
+            "labels": len(labelled.rows),
+            "labels_per_class": labelled.per_class,
+            "left_out": labelled.left_out,
+            "unknown": labelled.unknown,
+            "mode": cfg.mode if pretrained else "scratch",
+            "adapted": adapted,
+            "leaked": leaked,
+            "steps": ended.steps,
+            "model_of_step": ended.step,
+            "stopped": ended.reason,
+            **({f"val/{cfg.stop.metric}": ended.value} if validation else {}),
+            "seconds": time.monotonic() - begun,
+        },
+    )
     return run
 
 
-def _build(origin: Run | None, data: Store, cfg: FinetuneConfig) -> tuple[Tagger, Int[np.ndarray, " n"]]:
+def _build(origin: Run | None, data: Store, cfg: FinetuneConfig, labelled: Labelled) -> tuple[Tagger, list[str]]:
+    """The tagger of step 0, and what the user should know of how it reads the data."""
     rngs = nnx.Rngs(cfg.train.seed)
+    backbone: Backbone
     if origin is None:
-        encoder = build_backbone(data.schema, input_statistics(data), cfg, rngs=rngs)
+        backbone, notes = build_backbone(data.schema, input_statistics(data), cfg, rngs=rngs), data.constants()
+        notes = [f"{name} is the same in all training examples: nothing can be learnt from it" for name in notes]
     else:
         encoder = load_encoder(origin.path)
-        check_same_inputs(encoder.schema, data.schema)
-    task = Task.resolve(data.schema, cfg.task, present(data, cfg.task))
-    rows = labelled_rows(data, task, cfg.labels, cfg.train.seed)
-    if lacking := missing(data, task, rows):
-        raise DataError(
-            f"no labelled example of {', '.join(lacking)} among the {len(rows)} training rows drawn; "
-            "raise labels, or take the class out of task.groups"
-        )
-    return Tagger(encoder, task, cfg, **scales(data, task, cfg.task, rows), rngs=rngs), rows
-
-
-def _rates(cfg: FinetuneConfig, pretrained: bool):
-    factor = 0.0 if cfg.mode != "full" else (cfg.trunk if pretrained else 1.0)
-    rates = (LearningRate("^encoder/", factor), *cfg.train.learning_rates)
-    return dataclasses.replace(cfg.train, learning_rates=rates)
+        backbone, notes = adapt(encoder, data, cfg.adapt)
+        if cfg.mode == "lora":
+            add_adapters(encoder, cfg.lora, rngs=nnx.Rngs(cfg.train.seed + 1))
+    return Tagger(
+        backbone, labelled.task, cfg, **scales(data, labelled.task, cfg.task, labelled.rows), rngs=rngs
+    ), notes
 
 
 COMMAND = Command(
@@ -110,5 +151,5 @@ COMMAND = Command(
         parser.add_argument("--overwrite", action="store_true", help="replace a finetune run at --out"),
     ),
     description="Trains a tagger (and regressor) on a pretrained encoder, or from scratch on a store. "
-    "Example: detfm finetune runs/pretrain --cfg.labels 1000 --cfg.mode full --out runs/finetune",
+    "Example: detfm finetune runs/pretrain --cfg finetune/full --cfg.labels 1000 --out runs/finetune",
 )

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-from foundation.errors import DataError
+from foundation.errors import DataError, RunError
 from foundation.hashing import mix, word
+from foundation.runs import Run
 from foundation.schema import DetectorSchema, Feature
 from foundation.store import Store
 
@@ -64,6 +65,45 @@ def leakage(
     place = np.minimum(np.searchsorted(distinct, seen), max(len(distinct) - 1, 0))
     found = np.flatnonzero(recognised & (distinct[place] == seen)) if len(distinct) else np.zeros(0, np.int64)
     return np.stack([used[first[place[found]]], found], axis=1)
+
+
+def check_leakage(
+    data: Store, rows: Int[np.ndarray, " n"], origin: Run | None, *, allow: bool
+) -> tuple[dict[str, int], list[str]]:
+    """Looks for examples of `val` and `test` among the training rows, and among those an encoder was pretrained on.
+
+    Args:
+        rows: of `train` that are trained on.
+        origin: the run of the encoder, if there is one.
+        allow: count them only.
+
+    Returns:
+        `SPLIT/labels` or `SPLIT/pretraining` -> how many rows were found, without the zeros; notes for people.
+
+    Raises:
+        DataError: some were found and are not allowed.
+    """
+    earlier, notes = None, []
+    if origin is not None:
+        try:
+            earlier = Store.open(origin.input("store"))
+        except (RunError, DataError) as error:
+            notes.append(f"cannot tell whether test examples were pretrained on: {error}")
+    against: list[tuple[str, Store, Any]] = [("labels", data, rows)]
+    if earlier is not None and earlier.checksum != data.checksum:
+        against.append(("pretraining", earlier, None))
+    found = {}
+    for split in (name for name in ("val", "test") if name in data.splits):
+        for where, known, chosen in against:
+            pairs = leakage(known, chosen, data, split)
+            if not allow:
+                refuse_leakage(pairs, known, data, split)
+            if len(pairs):
+                found[f"{split}/{where}"] = len(pairs)
+                notes.append(
+                    f"{len(pairs)} rows of '{split}' are known from the {where}, which allow_leakage lets pass"
+                )
+    return found, notes
 
 
 def refuse_leakage(found: Int[np.ndarray, "m 2"], train: Store, test: Store, split: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flax import nnx
 
+from finetune.adapt import Adapted, encoder_of, reading
 from finetune.backbone import build_backbone
 from finetune.config import FinetuneConfig
 from finetune.model import Tagger
@@ -15,12 +16,17 @@ from foundation.command import load_config, to_yaml
 from foundation.models import Backbone, Encoder, EncoderConfig
 from foundation.models.saved import CONFIG, blank_encoder, blank_statistics
 from foundation.runs import Run
+from foundation.schema import DetectorSchema
+
+SCHEMA = "encoder_schema.yaml"  # what the encoder was pretrained on; the run's own schema is that of the labelled data
 
 
 def save_tagger(folder: Path, tagger: Tagger) -> None:
     """Writes a finished tagger into its run folder."""
-    if isinstance(tagger.encoder, Encoder):  # whose settings come with a pretrained one, not from ours
-        (folder / CONFIG).write_text(to_yaml(tagger.encoder.config))
+    if isinstance(tagger.encoder, (Encoder, Adapted)):  # whose settings come with a pretrained one, not from ours
+        encoder = encoder_of(tagger.encoder)
+        (folder / CONFIG).write_text(to_yaml(encoder.config))
+        encoder.schema.save(folder / SCHEMA)
     Run.open(folder).write("task.json", {"classes": tagger.task.classes})
     save_model(folder, tagger)
 
@@ -35,7 +41,8 @@ def load_tagger(run: Run) -> Tagger:
     task = Task.resolve(schema, config.task, run.read("task.json")["classes"])
     encoder: Backbone
     if (run.path / CONFIG).is_file():
-        encoder = blank_encoder(schema, load_config(EncoderConfig, run.path / CONFIG))
+        own = DetectorSchema.load(run.path / SCHEMA) if (run.path / SCHEMA).is_file() else schema
+        encoder = reading(blank_encoder(own, load_config(EncoderConfig, run.path / CONFIG)), schema, config.adapt)
     else:
         encoder = build_backbone(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
     tagger = Tagger(encoder, task, config, rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""Early stopping: the best parameters by a figure on unseen examples are kept, and training ends when none is better."""
+"""Early stopping: the parameters that are best on unseen examples are kept; training ends when none are better."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class StopConfig:
     """Early stopping on examples that are not trained on.
 
     Attributes:
-        metric: `loss`, `accuracy` or `auc` (mean over the classes, one against the rest), of the split `val`; empty: all
-            steps are taken and the last parameters are the model.
+        metric: `loss`, `accuracy` or `auc` (mean over the classes, each against the rest), of the split `val`; empty:
+            all steps are taken and the last parameters are the model.
         every: steps between measurements.
         patience: stop after so many measurements in a row that were not better than the best.
         rows: measure on so many rows at most.
@@ -69,16 +69,9 @@ class Stopper:
         self.step, self.value, self.waited = 0, math.nan, 0
 
     def see(self, step: int, figures: dict[str, float], params: Any) -> None:
-        """Takes note of a measurement; copies the parameters if they are the best, since the next step donates them.
-
-        Raises:
-            ConfigError: the figures hold no such metric.
-        """
-        name = self.config.metric
-        if name not in figures:
-            raise ConfigError(f"stop.metric: '{name}' is not measured for this task; known: {', '.join(figures)}")
-        value = figures[name]
-        better = value < self.value if name in LOWER else value > self.value
+        """Takes note of a measurement, `val/METRIC`; copies parameters that are the best: the next step donates them."""
+        value = figures[f"val/{self.config.metric}"]
+        better = value < self.value if self.config.metric in LOWER else value > self.value
         if better or np.isnan(self.value):
             self.step, self.value, self.waited = step, value, 0
             self.best = jax.tree.map(jnp.copy, params)

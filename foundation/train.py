@@ -67,6 +67,7 @@ def fit(
     resume: bool = False,
     evaluate: Callable[[nnx.Module], dict[str, float]] | None = None,
     stop: StopConfig | None = None,
+    keep_last: bool = True,
 ) -> Finished:
     """Trains `model` in place for `config.steps` steps, writing metrics.jsonl and checkpoints into `run`.
 
@@ -82,6 +83,7 @@ def fit(
         evaluate: called with the model every `evaluate_every` (or `stop.every`) steps and at the end, in every process,
             on one device; its numbers join the metrics.
         stop: early stopping on one of the numbers of `evaluate`.
+        keep_last: write a checkpoint of the last step, too, from which a finished training is resumed at once.
 
     Raises:
         ConfigError: a setting is out of range, or the mesh does not fit the devices.
@@ -114,8 +116,10 @@ def fit(
                     if stopper is not None:
                         stopper.see(done, figures, finished(state)[0])
                 last = done == config.steps or bool(stopper and stopper.over)
-                if stopped or done % config.checkpoint_every == 0 or last:
+                saves = (stopped or done % config.checkpoint_every == 0) if not last else keep_last
+                if saves or last:
                     log.flush()
+                if saves:
                     _save(checkpoints, state, batches, stopper)
                 if stopped and not last:
                     name = signal.Signals(stopped).name

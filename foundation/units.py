@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import pi
+
 UNITS: dict[str, tuple[str, ...]] = {
     "energy": ("GeV", "TeV", "MeV", "keV", "eV"),
     "angle": ("rad", "mrad", "deg"),
@@ -17,6 +19,18 @@ UNITS: dict[str, tuple[str, ...]] = {
     "electronics": ("ADC", "TDC", "MIP", "pe"),
 }
 _DIMENSIONS = {unit: name for name, units in UNITS.items() for unit in units}
+
+# unit -> how many of the first unit of its kind it is, where one is a multiple of the other
+_SIZES: dict[str, float] = {
+    **{"GeV": 1.0, "TeV": 1e3, "MeV": 1e-3, "keV": 1e-6, "eV": 1e-9},
+    **{"rad": 1.0, "mrad": 1e-3, "deg": pi / 180},
+    **{"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3},
+    **{"ns": 1.0, "ps": 1e-3, "us": 1e3, "ms": 1e6, "s": 1e9},
+    **{"kHz": 1.0, "Hz": 1e-3, "MHz": 1e3, "GHz": 1e6},
+    **{"V": 1.0, "mV": 1e-3},
+    **{"C": 1.0, "pC": 1e-12, "fC": 1e-15, "e": 1.602176634e-19},
+    **{"1/mm": 1.0, "1/cm": 0.1, "1/m": 1e-3},
+}
 
 # coordinate -> what its unit may measure; every one may also be given without a unit
 COORDINATE_UNITS: dict[str, tuple[str, ...]] = {
@@ -36,6 +50,14 @@ def known_units() -> list[str]:
 def dimension(unit: str) -> str:
     """What a unit measures; empty for a pure number or a unit that is not known."""
     return _DIMENSIONS.get(unit, "")
+
+
+def conversion(given: str, wanted: str) -> float | None:
+    """What turns a number in the unit `given` into one in `wanted`; None where nothing does."""
+    if given == wanted:
+        return 1.0
+    same = dimension(given) and dimension(given) == dimension(wanted)
+    return _SIZES[given] / _SIZES[wanted] if same and {given, wanted} <= _SIZES.keys() else None
 
 
 def fits(coordinate: str, unit: str) -> bool:

@@ -44,6 +44,7 @@ class Loader:
         subset: rows of the split to use (few labels, one class, ...); default: all.
         batch_size: rows per global batch, instead of `batch_tokens`.
         sampling: every row once, or drawn by class or weight.
+        ahead: read in threads before it is asked for; without it nothing is imported for that, which takes a second.
         process_index, process_count: this process gets the `process_index`-th part of every global batch.
 
     Raises:
@@ -82,6 +83,7 @@ class Loader:
         shuffle: bool = True,
         batch_size: int | None = None,
         sampling: Sampling | None = None,
+        ahead: bool = True,
         process_index: int = 0,
         process_count: int = 1,
     ) -> None:
@@ -103,7 +105,7 @@ class Loader:
             seed=seed,
             sampling=sampling,
         )
-        self.step = 0
+        self.step, self.ahead = 0, ahead
         self._first = np.concatenate([[0], np.cumsum([source.store.length(source.split) for source in sources])])
         self._ahead: Any = None  # grain's iterator over lists of batches
         self._ready: deque[TokenBatch] = deque()
@@ -148,6 +150,9 @@ class Loader:
         return self
 
     def __next__(self) -> TokenBatch:
+        if not self.ahead:
+            self.step += 1
+            return self.batch_at(self.step - 1)
         if self._ahead is None:
             self._ahead = self._read_ahead(self.step)
         if not self._ready:

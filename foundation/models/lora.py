@@ -87,7 +87,7 @@ def merge_adapters(model: nnx.Module) -> int:
 
 def _children(model: nnx.Module, kind: type) -> Iterator[tuple[str, nnx.Module, str, Any]]:
     """Path, parent, attribute and module of every submodule of a kind that is an attribute of another module."""
-    modules = {path: module for path, module in nnx.iter_modules(model)}
+    modules = dict(nnx.iter_modules(model))
     for path, module in sorted(modules.items(), key=lambda each: tuple(map(str, each[0]))):
         parent = modules.get(path[:-1]) if path else None
         if isinstance(module, kind) and parent is not None and isinstance(path[-1], str):

@@ -102,7 +102,18 @@ class Moments:
 
 def normalisation(features: dict[str, Feature], recorded: dict[str, dict[str, Any]]) -> FeatureStatistics:
     """What networks use, from `Moments.to_dict` as the manifest records it."""
-    varies = [f.standardize and recorded[n]["min"] != recorded[n]["max"] for n, f in features.items()]
+    still = constants(recorded)
+    varies = [f.standardize and n not in still for n, f in features.items()]
     mean = [recorded[n]["mean"] if v else 0.0 for n, v in zip(features, varies)]
     std = [recorded[n]["std"] if v else 1.0 for n, v in zip(features, varies)]
     return FeatureStatistics(np.array(mean, np.float32), np.array(std, np.float32))
+
+
+def constants(recorded: dict[str, dict[str, Any]]) -> list[str]:
+    """Features that are the same for every token as far as float32 and their transform can tell."""
+    floor = float(np.finfo(np.float32).eps)
+    return [
+        name
+        for name, each in recorded.items()
+        if each["count"] and (each["min"] == each["max"] or each["std"] <= floor * abs(each["mean"]))
+    ]

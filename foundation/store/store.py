@@ -22,7 +22,7 @@ from foundation.runs import PROVENANCE, sealed, sha256
 from foundation.schema import DetectorSchema
 from foundation.store.arrays import SplitArrays, label_kind, token_mask
 from foundation.store.index import FORMAT, MANIFEST, VERSION, SplitIndex, shard_name
-from foundation.store.statistics import FeatureStatistics, normalisation
+from foundation.store.statistics import FeatureStatistics, constants, normalisation
 
 ENTRIES = ("version", "detfm", "schema", "splits", "statistics", "accounting", "files")  # of the manifest
 
@@ -112,6 +112,11 @@ class Store:
 
     def global_statistics(self) -> FeatureStatistics:
         return normalisation(self.schema.globals, self.manifest["statistics"]["globals"])
+
+    def constants(self) -> list[str]:
+        """Features, `modality.feature` or `globals.feature`, that are the same throughout the training split."""
+        recorded = {**self.manifest["statistics"]["modalities"], "globals": self.manifest["statistics"]["globals"]}
+        return [f"{where}.{name}" for where, each in recorded.items() for name in constants(each)]
 
     def labels(self, split: str, name: str) -> Shaped[np.ndarray, "R ..."]:
         """A label in row order, as `Label` says it is stored; of tokens: [T], those of all rows one after another."""
