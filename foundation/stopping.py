@@ -69,7 +69,7 @@ class Stopper:
         self.step, self.value, self.waited = 0, math.nan, 0
 
     def see(self, step: int, figures: dict[str, float], params: Any) -> None:
-        """Takes note of a measurement, `val/METRIC`; copies parameters that are the best: the next step donates them."""
+        """Takes note of a measurement, `val/METRIC`; copies the best parameters, since the next step donates them."""
         value = figures[f"val/{self.config.metric}"]
         better = value < self.value if self.config.metric in LOWER else value > self.value
         if better or np.isnan(self.value):

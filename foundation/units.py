@@ -20,16 +20,16 @@ UNITS: dict[str, tuple[str, ...]] = {
 }
 _DIMENSIONS = {unit: name for name, units in UNITS.items() for unit in units}
 
-# unit -> how many of the first unit of its kind it is, where one is a multiple of the other
-_SIZES: dict[str, float] = {
-    **{"GeV": 1.0, "TeV": 1e3, "MeV": 1e-3, "keV": 1e-6, "eV": 1e-9},
-    **{"rad": 1.0, "mrad": 1e-3, "deg": pi / 180},
-    **{"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3},
-    **{"ns": 1.0, "ps": 1e-3, "us": 1e3, "ms": 1e6, "s": 1e9},
-    **{"kHz": 1.0, "Hz": 1e-3, "MHz": 1e3, "GHz": 1e6},
-    **{"V": 1.0, "mV": 1e-3},
-    **{"C": 1.0, "pC": 1e-12, "fC": 1e-15, "e": 1.602176634e-19},
-    **{"1/mm": 1.0, "1/cm": 0.1, "1/m": 1e-3},
+# what is measured -> unit -> how many of the first one it is, where one is a multiple of the other
+_SIZES: dict[str, dict[str, float]] = {
+    "energy": {"GeV": 1.0, "TeV": 1e3, "MeV": 1e-3, "keV": 1e-6, "eV": 1e-9},
+    "angle": {"rad": 1.0, "mrad": 1e-3, "deg": pi / 180},
+    "length": {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3},
+    "time": {"ns": 1.0, "ps": 1e-3, "us": 1e3, "ms": 1e6, "s": 1e9},
+    "rate": {"kHz": 1.0, "Hz": 1e-3, "MHz": 1e3, "GHz": 1e6},
+    "voltage": {"V": 1.0, "mV": 1e-3},
+    "charge": {"C": 1.0, "pC": 1e-12, "fC": 1e-15, "e": 1.602176634e-19},
+    "inverse length": {"1/mm": 1.0, "1/cm": 0.1, "1/m": 1e-3},
 }
 
 # coordinate -> what its unit may measure; every one may also be given without a unit
@@ -56,8 +56,8 @@ def conversion(given: str, wanted: str) -> float | None:
     """What turns a number in the unit `given` into one in `wanted`; None where nothing does."""
     if given == wanted:
         return 1.0
-    same = dimension(given) and dimension(given) == dimension(wanted)
-    return _SIZES[given] / _SIZES[wanted] if same and {given, wanted} <= _SIZES.keys() else None
+    sizes = _SIZES.get(dimension(given), {})
+    return sizes[given] / sizes[wanted] if wanted in sizes else None
 
 
 def fits(coordinate: str, unit: str) -> bool:
