@@ -32,8 +32,8 @@ class EdgeHead(nnx.Module):
     """
 
     def __init__(self, width: int, modality: Modality, config: HeadConfig, *, rngs: nnx.Rngs):
-        self.dropout, self.modality = config.dropout, modality
-        features = pair_width(modality)
+        self.dropout, self.places = config.dropout, places(modality)
+        features = pair_width(self.places)
         small = nnx.initializers.normal(1e-2)
         inner = config.hidden or 2 * width + features
         self.sum = nnx.Linear(width, inner, rngs=rngs) if config.hidden else None
@@ -55,7 +55,7 @@ class EdgeHead(nnx.Module):
             pairs: positions of the tokens.
         """
         x = tokens_BND.astype(jnp.float32)
-        of_pairs = pair_values(inputs, self.modality, pairs)
+        of_pairs = pair_values(inputs, self.places, pairs)
         if self.sum is None or self.difference is None:
             a, b = _ends(x, pairs)
             return self.out(jnp.concatenate([a + b, jnp.abs(a - b), of_pairs], axis=-1))[..., 0]
@@ -66,20 +66,28 @@ class EdgeHead(nnx.Module):
         return self.out(drop(jax.nn.gelu(hidden), self.dropout, key))[..., 0]
 
 
-def pair_width(modality: Modality) -> int:
+Places = tuple[tuple[str, int], ...]  # coordinate, position of its feature
+
+
+def places(modality: Modality) -> Places:
+    """Where the coordinates of a modality are."""
+    return tuple((name, modality.index(feature)) for name, feature in modality.coordinates.items())
+
+
+def pair_width(where: Places) -> int:
     """How many pair features `pair_values` finds."""
-    known = set(modality.coordinates)
+    known = set(dict(where))
     return 4 if {"pt", "eta", "phi"} <= known else 5 if {"x", "y", "z"} <= known else 0
 
 
-def pair_values(inputs: Tokens, modality: Modality, pairs: Int[Array, "B P 2"]) -> Float[Array, "B P E"]:
+def pair_values(inputs: Tokens, where: Places, pairs: Int[Array, "B P 2"]) -> Float[Array, "B P E"]:
     """What is known of a pair from the coordinates of its tokens; every one the same under their exchange.
 
     With pt, eta and phi: ln deltaR, ln kT, ln z, ln m^2 (arXiv:2202.03772). With x, y and z, of hits: logarithms of the
     distance, of the differences in radius and azimuth, of where the line through both crosses the beam (|z0|), and of
     the change of azimuth with radius, which is a track's curvature. Without either: none.
     """
-    at = {c: inputs.values[..., modality.index(f)] for c, f in modality.coordinates.items()}
+    at = {name: inputs.values[..., position] for name, position in where}
     if {"pt", "eta", "phi"} <= at.keys():
         ends = (jnp.stack(_ends(at[c], pairs), axis=-1).reshape(-1, 2) for c in ("pt", "eta", "phi"))
         pt, eta, phi = ends
