@@ -91,8 +91,8 @@ def fitted_temperature(origin: Run, tagger: Tagger | WholeSplit, cfg: EvaluateCo
     except (RunError, DataError):
         return Fitted(where="the store that the model was trained on is gone")
     if cfg.calibration not in data.splits or not data.length(cfg.calibration):
-        return Fitted(where=f"{data.path} has no rows in a split '{cfg.calibration}'")
-    return Fitted.of(predict(tagger, data, cfg.calibration), f"{cfg.calibration} of {data.path}")
+        return Fitted(where=f"{data.path.resolve()} has no rows in a split '{cfg.calibration}'")
+    return Fitted.of(predict(tagger, data, cfg.calibration), f"{cfg.calibration} of {data.path.resolve()}")
 
 
 def _check_fits(origin: Run, tagger: Tagger | WholeSplit, data: Store) -> None:

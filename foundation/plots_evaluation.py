@@ -159,8 +159,9 @@ def _wide_scale(panel: Axes, records: Records) -> None:
 
 def _legend_below(fig: Figure, panel: Axes, entries: int) -> None:
     handles, labels = panel.get_legend_handles_labels()
+    columns = max(1, min(entries, 56 // (max(map(len, labels), default=0) + 6)))
     if entries > 1:
-        fig.legend(handles, labels, loc="outside lower center", ncols=min(entries, 4), fontsize="x-small")
+        fig.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="x-small")
 
 
 def _title(panel: Axes, caption: str) -> None:

@@ -41,7 +41,16 @@ SHOWN = {
     "labels": "labels",
     "parameters": "parameters",
 }
-CAPTIONS = {"roc": "ROC", "confusion": "Confusion matrix", "scores": "Scores"} | embedding_pictures.CAPTIONS
+CAPTIONS = {
+    "roc": "ROC",
+    "roc_pairs": "ROC of the stated pairs",
+    "confusion": "Confusion matrix",
+    "scores": "Scores",
+    "reliability": "Reliability",
+    "sculpting": "Mass of the background before and after cuts",
+    "shift": "Inputs that differ most between the stores",
+} | embedding_pictures.CAPTIONS
+FIRST = ("roc", "roc_pairs", "confusion", "scores", "reliability")
 EMBEDDING = "embedding"  # the folder of a pretraining's pictures
 FIGURES = ("metrics.json", "results.json", "verify.json")
 
@@ -203,11 +212,24 @@ def curves_of(run: Run) -> list[Picture]:
 def pictures_of(run: Run) -> list[Picture]:
     """The curves from metrics.jsonl, then the PNG files of the run and of the folders in it."""
     pictures = curves_of(run)
-    for path in [*sorted(run.path.glob("*.png")), *sorted(run.path.glob("*/*.png"))]:
-        name = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
+    for path in [*sorted(run.path.glob("*.png"), key=_order), *sorted(run.path.glob("*/*.png"), key=_order)]:
         inside = "" if path.parent == run.path or path.parent.name == EMBEDDING else f" ({path.parent.name})"
-        pictures.append(Picture(path.read_bytes(), name + inside, wide=path.stem in embedding_pictures.WIDE))
+        wide = path.stem in {*embedding_pictures.WIDE, "sculpting"} or path.stem.startswith("response_")
+        pictures.append(Picture(path.read_bytes(), _caption(path.stem) + inside, wide))
     return pictures
+
+
+def _order(path: Path) -> tuple[int, str]:
+    """Those of an evaluation as `CAPTIONS` has them, what the eye looks for first; all others by name."""
+    known = list(CAPTIONS)
+    return (known.index(path.stem) if path.stem in FIRST else len(known), str(path))
+
+
+def _caption(stem: str) -> str:
+    for prefix, text in (("dependence_", "Dependence on"), ("response_", "Response of"), ("coverage_", "Quantiles of")):
+        if stem.startswith(prefix):
+            return f"{text} {stem.removeprefix(prefix)}"
+    return CAPTIONS.get(stem, stem.replace("_", " "))
 
 
 def _overview(runs: Sequence[Run]) -> Section:
