@@ -48,5 +48,6 @@ class TokenBatch:
     index: Int[Any, " B"]
 
     @property
-    def size(self) -> int:
-        return int(self.index.shape[0])
+    def size(self) -> Any:
+        """Number of examples: an int, or the symbol of an export with a free number of them."""
+        return self.index.shape[0]

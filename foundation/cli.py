@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scaling": ("pretrain.scaling:COMMAND", "pretrainings of many sizes -> scaling law, and what a budget deserves"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
+    "sweep": ("finetune.sweep:COMMAND", "labels x starting points x modes x seeds -> one table and plot"),
     "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
     "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
     "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
