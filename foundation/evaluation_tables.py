@@ -90,13 +90,17 @@ def _calibration(found: Mapping[str, Any], after: str) -> Table:
 
 
 def _sculpting(found: Mapping[str, Any], after: str) -> Table:
-    rows = []
-    for name, records in found.items():
-        for r in records if isinstance(records, list) else []:
-            shown = [r[key] for key in ("background", "jsd", "jsd_of_statistics", "inverse_jsd")]
-            rows.append([name, f"{r['signal_efficiency']:g}", *shown])
-    header = ["signal", "εS", "background left", "JSD", "JSD of statistics alone", "1/JSD"]
-    return Table(header, rows, f"Sculpting of {found['mass']}{after}: background that passes against that which fails")
+    each = {name: records for name, records in found.items() if isinstance(records, list)}
+    points = [r["signal_efficiency"] for r in next(iter(each.values()))]
+    rows = [[name, *(_divergence(r) for r in records)] for name, records in each.items()]
+    caption = f"Sculpting of {found['mass']}{after}: 1/JSD of background that passes against that which fails"
+    return Table(["signal", *(f"at εS = {p:g}" for p in points)], rows, f"{caption} (of a random cut)")
+
+
+def _divergence(record: Mapping[str, Any]) -> str | None:
+    if record["inverse_jsd"] is None:
+        return f"– ({record['background']} left)"
+    return f"{significant(record['inverse_jsd'], 3)}{NARROW}({significant(1 / record['jsd_of_statistics'], 3)})"
 
 
 def _shift(found: Mapping[str, Any]) -> list[Table | Settings]:

@@ -67,6 +67,18 @@ class Bootstrap:
         found = [(w @ values) / np.maximum(w.sum(axis=1), 1) for w in self._weights(rows)]
         return np.concatenate(found) if found else np.zeros(0)
 
+    def quantiles(
+        self, values: Num[np.ndarray, " N"], rows: Int[np.ndarray, " N"], levels: Float[np.ndarray, " E"]
+    ) -> Float[np.ndarray, "R E"]:
+        """Weighted quantiles of a value in each replica: the smallest value at or below which that share of it is."""
+        order, found = np.argsort(values, kind="stable"), []
+        for w in self._weights(rows[order]):
+            share = np.cumsum(w, axis=1)
+            share /= np.maximum(share[:, -1:], 1)
+            place = np.stack([np.sum(share < level, axis=1) for level in levels], axis=1)
+            found.append(values[order][np.minimum(place, len(values) - 1)].astype(np.float64))
+        return np.concatenate(found) if found else np.zeros((0, len(levels)))
+
     def interval(self, values: Float[np.ndarray, " R"]) -> list[float] | None:
         """Central interval of the replicas; None where there are none."""
         values = values[np.isfinite(values)]

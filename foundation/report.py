@@ -27,7 +27,18 @@ from foundation.runs import PROVENANCE, Run, checksum, flatten, read_metrics
 __all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
 __all__ += ["runs_of", "write_report"]
 
-STAGES = ("ingest", "pretrain", "publish", "embed", "finetune", "evaluate", "distill", "export", "quickstart")
+STAGES = (
+    "ingest",
+    "pretrain",
+    "publish",
+    "embed",
+    "finetune",
+    "evaluate",
+    "compare",
+    "distill",
+    "export",
+    "quickstart",
+)
 SHOWN = {
     "exact": "bit-exact",
     "vectors": "vectors",
