@@ -16,6 +16,8 @@ FROZEN = LearningRate("^encoder/", 0.0)
 
 def check_mode(cfg: FinetuneConfig, *, pretrained: bool) -> None:
     """Raises ConfigError: a setting that this mode, or a training from scratch, has no use for."""
+    if pretrained and cfg.model != "encoder":
+        raise ConfigError(f"model {cfg.model} is trained from scratch: give the store in place of an encoder")
     if cfg.mode == "lora" and not pretrained:
         raise ConfigError("mode lora changes a pretrained encoder; from scratch take mode full")
     if not pretrained and cfg.adapt != AdaptConfig():
