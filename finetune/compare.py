@@ -230,9 +230,9 @@ def _markdown(
         "# Comparison",
         "",
         f"On the same {objects:,} predictions for '{split}' of `{store}`. In brackets: "
-        f"{significant(100 * cfg.confidence, 3)} % intervals of {cfg.replicas} bootstrap replicas. After the semicolon: "
-        f"difference from {names[0]}, replica by "
-        "replica on the same rows; * where its interval excludes 0.",
+        f"{significant(100 * cfg.confidence, 3)} % intervals of {cfg.replicas} bootstrap replicas. "
+        f"After the semicolon: difference from {names[0]}, replica by replica on the same rows; "
+        "* where its interval excludes 0.",
         "",
         "| figure | " + " | ".join(names) + " |",
         "| --- |" + " --- |" * len(names),
