@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from finetune.adapt import Adapted
 from finetune.config import FinetuneConfig
 from finetune.decorrelate import decorrelation
 from finetune.losses import class_loss, ordered, tag_loss, value_loss
@@ -38,7 +39,7 @@ class Tagger(nnx.Module):
         target_mean, target_std: [R], scale of the regression targets.
 
     Raises:
-        ConfigError: pooling was asked for where nothing is pooled.
+        ConfigError: the heads need token vectors that this backbone does not give, or pool what is not pooled.
     """
 
     def __init__(
@@ -57,8 +58,7 @@ class Tagger(nnx.Module):
         self.decorrelate = config.task.decorrelate
         width, regressions = encoder.width, len(task.regression)
         head = HeadConfig(hidden=0, dropout=0.0) if config.mode == "linear" else config.head
-        if task.modality and head.pooling != "mean":
-            raise ConfigError(f"head.pooling {head.pooling}: a task of the tokens of '{task.modality}' pools nothing")
+        _check(encoder, task, config.model, head.pooling)
         self.pool = AttentionPool(width, rngs=rngs) if head.pooling == "attention" else None
         self.head = _class_head(encoder, task, head, rngs)
         outputs = regressions * max(len(task.quantiles), 1)
@@ -166,6 +166,18 @@ class Tagger(nnx.Module):
         member = jnp.asarray(self.task.lookup)[:, None] == jnp.arange(len(self.task.classes))
         applies, open_ = ((labels[..., None] == value) & member for value in (1, -1))
         return jnp.where(applies.any(axis=1), 1, jnp.where(open_.any(axis=1), -1, 0))
+
+
+def _check(encoder: Backbone, task: Task, model: str, pooling: str) -> None:
+    if task.modality and pooling != "mean":
+        raise ConfigError(f"head.pooling {pooling}: a task of the tokens of '{task.modality}' pools nothing")
+    if model == "pcnn" and (task.modality or pooling != "mean"):
+        raise ConfigError("model pcnn has no vectors of tokens: take another for tokens, edges and attention pooling")
+    if task.modality and isinstance(encoder, Adapted) and task.modality not in dict(encoder.plan.columns):
+        raise ConfigError(
+            f"the task is of the tokens of '{task.modality}', which the pretrained encoder does not read; it reads "
+            f"{', '.join(encoder.encoder.names)}"
+        )
 
 
 def _class_head(encoder: Backbone, task: Task, config: HeadConfig, rngs: nnx.Rngs) -> Head | EdgeHead | None:
