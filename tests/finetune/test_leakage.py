@@ -19,7 +19,7 @@ from foundation.store import Store
 
 def doubled(content, event):
     """Every jet twice, the second time under another event number, which decides the split."""
-    again = {name: values for name, values in content.items()} | {"event": event}
+    again = content | {"event": event}
     return {name: ak.concatenate([content[name], again[name]]) for name in content}
 
 
@@ -43,8 +43,6 @@ def test_a_store_without_doubles_is_clean(clean):
 def test_doubles_in_two_splits_of_a_store_are_named(leaky):
     pairs = leakage(leaky, None, leaky, "test")
     assert len(pairs) > 20
-    train, test = leaky.observers("train"), leaky.observers("test")
-    assert not train and not test  # nothing but the content tells them
     for row, other in pairs[:5].tolist():
         a, b = leaky.read("train", np.array([row])), leaky.read("test", np.array([other]))
         np.testing.assert_array_equal(a.modalities["particles"].values, b.modalities["particles"].values)

@@ -9,7 +9,6 @@ import pytest
 from example import batch, schema, statistics
 from flax import nnx
 
-from finetune.adapt import check_same_inputs
 from finetune.config import FinetuneConfig
 from finetune.model import Tagger, outputs
 from finetune.task import Task, TaskConfig
@@ -109,43 +108,3 @@ def test_class_weights_weigh():
     model.class_weights[...] = jnp.ones(3)
     small = jax.tree.map(lambda x: x[:3], b)
     assert float(only_b) == pytest.approx(float(model.loss(small, jax.random.key(0))[0]), rel=1e-4)
-
-
-def test_an_encoder_of_other_inputs_is_refused():
-    spec = schema()
-    changed = spec.to_dict()
-    changed["modalities"]["particles"]["features"]["pt"]["unit"] = "MeV"
-    with pytest.raises(SchemaError, match=r"modality 'particles' of the store differs .* feature 'pt' is in GeV"):
-        check_same_inputs(spec, type(spec).load(changed))
-    with pytest.raises(SchemaError, match="needs modality 'muons'"):
-        check_same_inputs(schema(("particles", "muons")), spec)
-    check_same_inputs(spec, spec)
-
-
-def test_features_in_another_order_are_refused():
-    """A network knows features by place: in another order it would take phi for eta and say nothing."""
-    spec = schema()
-    changed = spec.to_dict()
-    features = changed["modalities"]["particles"]["features"]
-    changed["modalities"]["particles"]["features"] = {name: features[name] for name in ("pt", "phi", "eta", "charge")}
-    with pytest.raises(SchemaError, match="order of features is pt, eta, phi, charge there, pt, phi, eta, charge here"):
-        check_same_inputs(spec, type(spec).load(changed))
-
-
-def test_other_globals_and_coordinates_are_refused():
-    spec = schema(with_globals=True)
-    changed = spec.to_dict()
-    changed["globals"]["met"]["unit"] = "MeV"
-    with pytest.raises(SchemaError, match=r"the globals of the store differs .* feature 'met'"):
-        check_same_inputs(spec, type(spec).load(changed))
-    changed = spec.to_dict()
-    changed["modalities"]["particles"]["coordinates"] = {"pt": "pt", "eta": "eta"}
-    with pytest.raises(SchemaError, match="coordinates are"):
-        check_same_inputs(spec, type(spec).load(changed))
-
-
-def test_an_encoder_carries_over_to_another_file_format():
-    spec = schema()
-    changed = spec.to_dict()
-    changed["modalities"]["particles"]["features"]["pt"]["expression"] = "another_column"
-    check_same_inputs(spec, type(spec).load(changed))

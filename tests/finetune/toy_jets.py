@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.store.ingest import IngestConfig, ingest
 
-SIZES = EncoderConfig(width=16, layers=2, heads=2, pair_features=True, pair_width=4)
+SIZES = EncoderConfig(width=8, layers=2, heads=2, hidden=1)
 SCHEMA: dict[str, Any] = {
     "name": "toy",
     "modalities": {
@@ -66,8 +67,6 @@ def jets(count: int = 240, seed: int = 0) -> dict[str, Any]:
 
 def changed(edit: Callable[[dict[str, Any]], Any]) -> DetectorSchema:
     """The schema after `edit` of the mapping it is read from."""
-    import copy
-
     mapping = copy.deepcopy(SCHEMA)
     edit(mapping)
     return DetectorSchema.load(mapping)
