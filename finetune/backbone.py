@@ -5,11 +5,10 @@ from __future__ import annotations
 from flax import nnx
 
 from finetune.config import FinetuneConfig
-from foundation.errors import ConfigError
 from foundation.models import Backbone, Encoder
 from foundation.models.encoder import StatisticsOf
 from foundation.models.references import REFERENCES, build_reference
-from foundation.schema import DetectorSchema, Label
+from foundation.schema import DetectorSchema
 
 
 def build_backbone(
@@ -18,15 +17,8 @@ def build_backbone(
     """A fresh backbone of the kind that the settings name.
 
     Raises:
-        ConfigError: the schema lacks what the model needs, or the task asks for vectors that it does not make.
+        ConfigError: the schema lacks what the model needs, or a size is impossible.
     """
-    names = (cfg.task.label, *cfg.task.regression)
-    of_tokens = [name for name in names if schema.labels.get(name, Label()).modality]
-    if cfg.model == "pcnn" and of_tokens:
-        raise ConfigError(
-            f"model 'pcnn' pools as it goes and has no vector per token, and '{of_tokens[0]}' is a label of tokens; take "
-            f"another model: {', '.join(name for name in REFERENCES if name != 'pcnn')}"
-        )
     if cfg.model in REFERENCES:
         return build_reference(cfg.model, schema, statistics, cfg.references, rngs=rngs)
     return Encoder(schema, statistics, cfg.encoder, rngs=rngs)

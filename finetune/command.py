@@ -15,6 +15,7 @@ from finetune.leakage import check_leakage
 from finetune.model import Tagger
 from finetune.modes import check_mode, training
 from finetune.saved import load_tagger, save_tagger
+from finetune.tree_run import finetune_tree
 from finetune.truth import scales
 from finetune.validation import Validation
 from foundation.command import Command
@@ -61,6 +62,8 @@ def finetune(
     data, pretrained = Store.open(where), origin is not None
     check_mode(cfg, pretrained=pretrained)
     labelled = choose(data, cfg)
+    if cfg.model == "tree":
+        return finetune_tree(data, cfg, labelled, out=out, resume=resume, overwrite=overwrite)
     tagger, adapted = _build(origin, data, cfg, labelled)
     plan = training(cfg, tagger, pretrained=pretrained)
     check(tagger, plan)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from finetune.task import TaskConfig
+from finetune.trees import TreeConfig
 from foundation.models import EncoderConfig, HeadConfig
 from foundation.models.lora import LoraConfig
 from foundation.models.references import ReferencesConfig
@@ -13,7 +14,7 @@ from foundation.optimizer import TrainConfig
 from foundation.stopping import StopConfig
 
 Mode = Literal["linear", "frozen", "lora", "full"]
-Model = Literal["encoder", "pfn", "pcnn", "particlenet", "part", "part_plain", "lorentznet"]
+Model = Literal["encoder", "pfn", "pcnn", "particlenet", "part", "part_plain", "lorentznet", "tree"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ class FinetuneConfig:
         adapt: how a pretrained encoder reads data of another schema.
         allow_leakage: go on though examples of `val` or `test` are also among the training examples.
         head: of the classes and regression targets (mode `linear` has no hidden layer).
-        model: the backbone when training from scratch: ours (`encoder`), or a reference model of the field: `pfn`
-            (DeepSets), `pcnn`, `particlenet`, `part` (Particle Transformer), `part_plain` (without pair features),
-            `lorentznet`. With `head.hidden: 0` they are the papers'.
+        model: what to train from scratch: our `encoder`, or a reference model of the field: `pfn` (DeepSets), `pcnn`,
+            `particlenet`, `part` (Particle Transformer), `part_plain` (without pair features), `lorentznet`; with
+            `head.hidden: 0` they are the papers'. `tree`: a boosted tree on high-level observables.
         encoder: sizes of the backbone `encoder`, used only when training from scratch.
-        references: sizes of the other models.
+        references: sizes of the other networks.
+        tree: the boosted tree; of the other settings it uses task, labels, allow_leakage and train.seed.
         train: optimisation.
         batch_size: examples in a batch.
         buckets: number of padded lengths.
@@ -77,6 +79,7 @@ class FinetuneConfig:
     model: Model = "encoder"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     references: ReferencesConfig = field(default_factory=ReferencesConfig)
+    tree: TreeConfig = field(default_factory=TreeConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=400, checkpoint_every=1000))
     batch_size: int = 128
     buckets: int = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune.saved import load_tagger
+from finetune.saved import load_network
 from foundation.command import Command
 from foundation.embedding import embed as embed_split
 from foundation.models import load_encoder
@@ -40,7 +40,7 @@ def embed(
     """
     origin = Run.open(run, "pretrain", "finetune", STAGE)
     data = Store.open(where := data_of(origin, store))
-    encoder = load_tagger(origin).encoder if origin.stage == "finetune" else load_encoder(origin.path)
+    encoder = load_network(origin).encoder if origin.stage == "finetune" else load_encoder(origin.path)
     for split in cfg.splits:
         data.length(split)  # refuses an unknown split before anything is written
     written = Run.create(

@@ -11,8 +11,10 @@ from finetune.backbone import build_backbone
 from finetune.config import FinetuneConfig
 from finetune.model import Tagger
 from finetune.task import Task
+from finetune.trees import Tree, load_tree
 from foundation.checkpoint import load_model, save_model
 from foundation.command import load_config, to_yaml
+from foundation.errors import RunError
 from foundation.models import Backbone, Encoder, EncoderConfig
 from foundation.models.saved import CONFIG, blank_encoder, blank_statistics
 from foundation.runs import Run
@@ -31,14 +33,16 @@ def save_tagger(folder: Path, tagger: Tagger) -> None:
     save_model(folder, tagger)
 
 
-def load_tagger(run: Run) -> Tagger:
-    """Reads the tagger of a finetune run.
+def load_tagger(run: Run) -> Tagger | Tree:
+    """Reads what a finetune run trained: a tagger, or the tree of a run of model `tree`.
 
     Raises:
         RunError, TrainingError: the run did not finish, or its parts do not fit.
     """
     schema, config = run.schema, run.config(FinetuneConfig)
     task = Task.resolve(schema, config.task, run.read("task.json")["classes"])
+    if config.model == "tree":
+        return load_tree(run.path, task, config.tree)
     encoder: Backbone
     if (run.path / CONFIG).is_file():
         own = DetectorSchema.load(run.path / SCHEMA) if (run.path / SCHEMA).is_file() else schema
@@ -48,3 +52,16 @@ def load_tagger(run: Run) -> Tagger:
     tagger = Tagger(encoder, task, config, rngs=nnx.Rngs(0))
     load_model(run.path, tagger)
     return tagger
+
+
+def load_network(run: Run) -> Tagger:
+    """Reads the tagger of a finetune run, for what only a network can do.
+
+    Raises:
+        RunError: the run is of a boosted tree; or as `load_tagger`.
+    """
+    if isinstance(found := load_tagger(run), Tree):
+        raise RunError(
+            f"{run.path} is a boosted tree: it has no embedding and no network; give a finetune run of another model"
+        )
+    return found

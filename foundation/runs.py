@@ -22,7 +22,19 @@ from foundation.command import INVOCATION, load_config, to_dict, to_yaml
 from foundation.errors import DataError, RunError
 from foundation.schema import DetectorSchema
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "awkward", "uproot", "grain", "hls4ml")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "awkward",
+    "uproot",
+    "grain",
+    "hls4ml",
+    "xgboost-cpu",
+)
 PROVENANCE = "provenance.json"
 
 
