@@ -22,7 +22,7 @@ from finetune.saved import load_tagger
 from finetune.task import Task
 from foundation.command import Command
 from foundation.errors import ConfigError
-from foundation.evaluation import Fitted, evaluate_predictions
+from foundation.evaluation import Fitted, check_settings, evaluate_predictions
 from foundation.predictions import Predictions, Regression
 from foundation.progress import console
 from foundation.runs import Run
@@ -67,11 +67,11 @@ def _evaluate_hardware(
     origin: Run, cfg: EvaluateConfig, out: str | Path, store: str | Path | None, overwrite: bool
 ) -> Run:
     """Metrics of a student or its firmware; of a student also of its `reference`, trained on labels only."""
-    cfg.check()
     distilled = origin if origin.stage == "distill" else Run.open(origin.input("student"), "distill")
     where = Path(store) if store is not None else origin.input("store")
     data, task = Store.open(where), load_tagger(Run.open(distilled.input("teacher"), "finetune")).task
     student, layout = load_student(distilled.path / STUDENT)
+    check_settings(cfg, data, cfg.split, student.classes)
     splits = [cfg.split]
     if cfg.calibration not in ("", cfg.split) and cfg.calibration in data.splits and data.length(cfg.calibration):
         splits.append(cfg.calibration)

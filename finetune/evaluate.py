@@ -23,7 +23,7 @@ from finetune.shift import (
 )
 from foundation.embedding import apply, embed
 from foundation.errors import ConfigError, DataError, RunError
-from foundation.evaluation import Fitted, evaluate_predictions, write_predictions
+from foundation.evaluation import Fitted, check_settings, evaluate_predictions, write_predictions
 from foundation.evaluation_config import EvaluateConfig
 from foundation.metrics_bootstrap import Bootstrap
 from foundation.predictions import Predictions
@@ -57,14 +57,13 @@ def evaluate_tagger(
         SchemaError: a store has other inputs or classes than the model.
         ConfigError: a setting names what is not there.
     """
-    cfg.check()
     tagger, where = load_tagger(origin), Path(store) if store is not None else origin.input("store")
     if cfg.embeddings and not isinstance(tagger, Tagger):
         raise ConfigError(f"cfg.embeddings: {origin.path} is a boosted tree, which has no embedding")
     data, other = Store.open(where), None if against is None else Store.open(against)
     for each in (data, other):
         if each is not None:
-            each.length(cfg.split)
+            check_settings(cfg, each, cfg.split, tagger.task.classes)
             _check_fits(origin, tagger, each)
             _check_leakage(origin, tagger, each, cfg)
     found = _said(origin, tagger, data, cfg.split)

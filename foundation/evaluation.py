@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from foundation.evaluation_regression import measure_regression
 from foundation.evaluation_tags import measure_tags
 from foundation.metrics import check_finite
 from foundation.metrics_bootstrap import Bootstrap
+from foundation.metrics_pairs import stated_pairs
 from foundation.predictions import Predictions
 from foundation.quantities import Quantities
 from foundation.store import Store
@@ -48,6 +50,19 @@ class Fitted:
         return Fitted(fit_temperature(found.logits, found.targets), where, known)
 
 
+def check_settings(cfg: EvaluateConfig, store: Store, split: str, classes: Sequence[str]) -> None:
+    """Refuses settings before anything is computed or written.
+
+    Raises:
+        ConfigError: a setting that cannot be, or that names what the model or the store does not have.
+        DataError: no such split.
+    """
+    cfg.check()
+    store.length(split)
+    stated_pairs(cfg.signal, cfg.background, classes)
+    Quantities(store, split).check([*cfg.bins, *([cfg.mass] if cfg.mass not in ("", "none") else [])])
+
+
 def evaluate_predictions(
     folder: Path,
     store: Store,
@@ -69,7 +84,7 @@ def evaluate_predictions(
         ConfigError: a setting names what the model or the store does not have.
     """
     cfg, fitted = cfg or EvaluateConfig(), fitted or Fitted()
-    cfg.check()
+    check_settings(cfg, store, split, found.classes)
     check_finite(found.logits, "predictions")
     bootstrap = Bootstrap(store.length(split), cfg.replicas, cfg.seed, cfg.confidence)
     quantities = Quantities(store, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from foundation.errors import ConfigError
@@ -53,5 +54,8 @@ class EvaluateConfig:
         for text, value in shares.items():
             if not 0 < value < 1:
                 raise ConfigError(f"{text} is not between 0 and 1")
+        for name, edges in self.bins.items():
+            if edges and (len(edges) < 2 or any(high <= low for low, high in itertools.pairwise(edges))):
+                raise ConfigError(f"cfg.bins.{name}: edges {edges} must rise, and be two or more")
         if self.replicas < 0 or self.seed < 0:
             raise ConfigError(f"cfg.replicas {self.replicas} and cfg.seed {self.seed} must not be negative")

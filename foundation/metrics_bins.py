@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from foundation.errors import ConfigError
 from foundation.metrics import ONE_SIGMA, binary, weighted_quantiles
 
 BINS = 6
@@ -20,14 +19,8 @@ FEWEST = 20  # examples of a bin whose response is given
 
 
 def bin_edges(values: Num[np.ndarray, " N"], edges: Sequence[float] = ()) -> Float[np.ndarray, " K"]:
-    """The edges given, or those of `BINS` bins with as many examples in each.
-
-    Raises:
-        ConfigError: edges that do not rise.
-    """
+    """The edges given, or those of `BINS` bins with as many examples in each; empty where all values are one."""
     if edges:
-        if len(edges) < 2 or np.any(np.diff(edges) <= 0):
-            raise ConfigError(f"cfg.bins: edges {list(edges)} must rise, and be two or more")
         return np.asarray(edges, np.float64)
     finite = values[np.isfinite(values)].astype(np.float64)
     if not len(finite):

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, UInt8
+from jaxtyping import Bool, Float, Int, Num, Shaped, UInt8
 
 from foundation.metrics import ONE_SIGMA
 
@@ -62,7 +62,7 @@ class Bootstrap:
             return np.zeros(0), np.zeros((0, len(efficiencies)))
         return np.concatenate([area for area, _ in found]), np.concatenate([at for _, at in found])
 
-    def means(self, values: Num[np.ndarray, " N"], rows: Int[np.ndarray, " N"]) -> Float[np.ndarray, " R"]:
+    def means(self, values: Shaped[np.ndarray, " N"], rows: Int[np.ndarray, " N"]) -> Float[np.ndarray, " R"]:
         """Mean of a value in each replica: an accuracy, where the values are hits."""
         found = [(w @ values) / np.maximum(w.sum(axis=1), 1) for w in self._weights(rows)]
         return np.concatenate(found) if found else np.zeros(0)

@@ -6,7 +6,7 @@ Axes: R rows of a split.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import jax
@@ -58,9 +58,15 @@ class Quantities:
         Raises:
             ConfigError: there is no quantity of that name.
         """
-        if name not in self._sources:
-            raise ConfigError(f"the store {self.store.path} has no quantity '{name}'; {close_names(name, self.names)}")
+        self.check([name])
         return np.asarray(self._sources[name](), np.float64)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises ConfigError: there is no quantity of a name."""
+        for name in names:
+            if name not in self._sources:
+                hint = close_names(name, self.names)
+                raise ConfigError(f"the store {self.store.path} has no quantity '{name}'; {hint}")
 
     def usual(self) -> list[str]:
         """Observers and globals with pt, eta or pile-up in their name; without one, those of the tokens' sum."""
