@@ -16,7 +16,7 @@ from foundation.checkpoint import load_model, save_model
 from foundation.command import load_config, to_yaml
 from foundation.errors import RunError
 from foundation.models import Backbone, Encoder, EncoderConfig
-from foundation.models.saved import CONFIG, blank_encoder, blank_statistics
+from foundation.models.saved import CONFIG, blank_encoder, blank_statistics, hollow
 from foundation.runs import Run
 from foundation.schema import DetectorSchema
 
@@ -43,15 +43,17 @@ def load_tagger(run: Run) -> Tagger | Tree:
     task = Task.resolve(schema, config.task, run.read("task.json")["classes"])
     if config.model == "tree":
         return load_tree(run.path, task, config.tree)
-    encoder: Backbone
-    if (run.path / CONFIG).is_file():
-        own = DetectorSchema.load(run.path / SCHEMA) if (run.path / SCHEMA).is_file() else schema
-        encoder = reading(blank_encoder(own, load_config(EncoderConfig, run.path / CONFIG)), schema, config.adapt)
-    else:
-        encoder = build_backbone(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
-    tagger = Tagger(encoder, task, config, rngs=nnx.Rngs(0))
+    tagger = hollow(lambda: Tagger(_blank(run, schema, config), task, config, rngs=nnx.Rngs(0)))
     load_model(run.path, tagger)
     return tagger
+
+
+def _blank(run: Run, schema: DetectorSchema, config: FinetuneConfig) -> Backbone:
+    """The backbone of a run, without its variables."""
+    if not (run.path / CONFIG).is_file():
+        return build_backbone(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
+    own = DetectorSchema.load(run.path / SCHEMA) if (run.path / SCHEMA).is_file() else schema
+    return reading(blank_encoder(own, load_config(EncoderConfig, run.path / CONFIG)), schema, config.adapt)
 
 
 def load_network(run: Run) -> Tagger:

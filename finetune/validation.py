@@ -19,7 +19,6 @@ from finetune.truth import learnable
 from foundation.batch import TokenBatch
 from foundation.errors import ConfigError, DataError
 from foundation.loader import Loader
-from foundation.metrics import roc
 from foundation.stopping import StopConfig
 from foundation.store import Store
 
@@ -85,6 +84,8 @@ def figure(metric: str, logits: Float[np.ndarray, "n C"], targets: Int[np.ndarra
 
     Unknown targets (-1) count nothing; a class that occurs not at all, or always, has no AUC.
     """
+    from foundation.metrics import roc  # imports sklearn: a second that only early stopping by AUC needs
+
     if metric == "accuracy":
         known = targets >= 0
         guess = np.argmax(logits, axis=1) if targets.ndim == 1 else logits > 0

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -18,6 +21,7 @@ from foundation.models.published import check_files, is_published, read_weights
 from foundation.schema import DetectorSchema
 
 CONFIG = "encoder.yaml"
+M = TypeVar("M", bound=nnx.Module)
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
@@ -40,7 +44,8 @@ def load_encoder(folder: Path) -> Encoder:
     if not (folder / CONFIG).is_file():
         raise RunError(f"{folder} holds no finished encoder (no {CONFIG}); continue its training with --resume")
     schema = DetectorSchema.load(folder / "schema.yaml")
-    encoder = blank_encoder(schema, load_config(EncoderConfig, folder / CONFIG))
+    config = load_config(EncoderConfig, folder / CONFIG)
+    encoder = hollow(lambda: blank_encoder(schema, config))
     if published:
         read_weights(folder, encoder)
     else:
@@ -51,6 +56,13 @@ def load_encoder(folder: Path) -> Encoder:
 def blank_encoder(schema: DetectorSchema, config: EncoderConfig) -> Encoder:
     """An encoder whose parameters and statistics are still to be filled in."""
     return Encoder(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
+
+
+def hollow(make: Callable[[], M]) -> M:
+    """What `make` makes, with zeros for variables that are to be read from a file: drawing them takes seconds."""
+    graph, state = nnx.split(nnx.eval_shape(make))
+    zeros = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), state)
+    return nnx.merge(graph, zeros)
 
 
 def blank_statistics(schema: DetectorSchema) -> dict[str, tuple[np.ndarray, np.ndarray]]:
