@@ -159,7 +159,7 @@ class Tagger(nnx.Module):
         start = sum(batch.modalities[name].mask.shape[1] for name in before)
         return encoded.tokens[:, start : start + batch.modalities[self.task.modality].mask.shape[1]]
 
-    def _targets(self, labels: Int[Array, "B *n"]) -> Int[Array, "B *n"]:
+    def _targets(self, labels: Int[Array, "B *n"]) -> Int[Array, "B *m"]:
         """What `Task.targets` does, on the device."""
         if self.task.kind != "multilabel":
             return jnp.asarray([*self.task.lookup, -1])[labels]
