@@ -134,9 +134,10 @@ def adapt(encoder: Encoder, data: Store, cfg: AdaptConfig) -> tuple[Backbone, li
     notes, found = list(Plan.of(encoder.schema, data.schema, cfg).notes), _statistics(backbone, data)
     for name, (mean, std) in found.items():
         part = _input(encoder, name)
+        own_mean, own_std = np.asarray(part.mean[...]), np.asarray(part.std[...])
         features = list(_features(encoder.schema, name).items())
         for i, (feature, spec) in enumerate(features):
-            off = abs(mean[i] - float(part.mean[i])) / float(part.std[i])
+            off = abs(mean[i] - own_mean[i]) / own_std[i]
             if spec.standardize and off > cfg.shift:
                 notes.append(
                     f"{name}.{feature} lies {off:.1f} standard deviations of the pretraining from its mean there"

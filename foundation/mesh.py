@@ -85,6 +85,14 @@ class Layout:
 
         return jax.tree.map(spread, state)
 
+    def tied(self, state: T) -> T:
+        """A tree that is tied to the one device there is, or spread already.
+
+        Arrays read from a file are tied to a device and fresh ones are not. A step on both kinds would be compiled for
+        them and, since it returns tied ones only, once more.
+        """
+        return jax.device_put(state, jax.local_devices()[0]) if self.mesh is None else state
+
     def constrain(self, state: T) -> T:
         """Within a compiled function: keeps a tree of the training state spread by the rule."""
         if self.mesh is None:

@@ -78,7 +78,7 @@ def start(model: nnx.Module, config: TrainConfig, layout: Layout = SINGLE) -> tu
     params, fixed = map(layout.place, parts)
     nnx.update(model, params, fixed)  # on several devices: nothing keeps the whole of it any more
     opt_state, ema = _beside(params, config=config, layout=layout)
-    return graph, TrainState(params, fixed, opt_state, ema, layout.place(jnp.zeros((), jnp.int32)))
+    return graph, layout.tied(TrainState(params, fixed, opt_state, ema, layout.place(jnp.zeros((), jnp.int32))))
 
 
 @partial(jax.jit, static_argnames=("config", "layout"))

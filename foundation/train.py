@@ -156,7 +156,7 @@ class _Log:
         self.text, self.stop = "", 0
         self.pending: tuple[int, dict[str, Any]] | None = None
         self.window: list[dict[str, float]] = []
-        self.rate = schedule(config)
+        self.rate = jax.jit(schedule(config))  # one small compilation instead of one for each of its operations
         if writes:
             kept = [row for row in read_metrics(path) if row["step"] <= done] if done and path.is_file() else []
             path.write_text("".join(json.dumps(row) + "\n" for row in kept))

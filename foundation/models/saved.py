@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -61,7 +60,7 @@ def blank_encoder(schema: DetectorSchema, config: EncoderConfig) -> Encoder:
 def hollow(make: Callable[[], M]) -> M:
     """What `make` makes, with zeros for variables that are to be read from a file: drawing them takes seconds."""
     graph, state = nnx.split(nnx.eval_shape(make))
-    zeros = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), state)
+    zeros = jax.tree.map(lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype)), state)
     return nnx.merge(graph, zeros)
 
 
