@@ -64,4 +64,4 @@ class AttentionPool(nnx.Module):
         logits_BNH = self.queries(x_BND) * x_BND.shape[-1] ** -0.5
         weights_BNH = jax.nn.softmax(jnp.where(seen_BN1, logits_BNH, HIDDEN), axis=1)
         pooled_BHD = jnp.einsum("bnh,bnd->bhd", weights_BNH, x_BND)
-        return self.out(pooled_BHD.reshape(len(pooled_BHD), -1))
+        return self.out(pooled_BHD.reshape(pooled_BHD.shape[0], -1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -97,7 +96,7 @@ class Directions:
         frames = tuple((1 if m.relative else 2) if at else 0 for m, at in zip(schema.modalities.values(), places))
         return Directions(tuple(schema.modalities), places, frames)
 
-    def __call__(self, batch: TokenBatch) -> tuple[Float[Array, "C B N"], Int[np.ndarray, " N"]]:
+    def __call__(self, batch: TokenBatch) -> tuple[Float[Array, "C B N"], Int[Array, " N"]]:
         """Raw values of the C coordinates of every token (0 where it has none), and its frame."""
         values, frames = [], []
         for name, at, frame in zip(self.names, self.places, self.frames):
@@ -106,8 +105,8 @@ class Directions:
             count = max(map(len, self.places))
             found = jnp.stack([raw_BNF[..., i] for i in at]) if at else jnp.zeros((count, size, length))
             values.append(found)
-            frames.append(np.full(length, frame))
-        return jnp.concatenate(values, axis=2), np.concatenate(frames)
+            frames.append(jnp.full((length,), frame))
+        return jnp.concatenate(values, axis=2), jnp.concatenate(frames)
 
 
 def _places(modality: Modality, coordinates: tuple[str, ...]) -> tuple[int, ...]:
@@ -115,7 +114,7 @@ def _places(modality: Modality, coordinates: tuple[str, ...]) -> tuple[int, ...]
     return tuple(place for place in found if place is not None) if None not in found else ()
 
 
-def comparable(frame_N: Int[np.ndarray, " N"], mask_BN: Bool[Array, "B N"]) -> Bool[Array, "B N N"]:
+def comparable(frame_N: Int[Array, " N"], mask_BN: Bool[Array, "B N"]) -> Bool[Array, "B N N"]:
     """Pairs of real tokens whose directions are of one frame."""
     same_NN = (frame_N[:, None] == frame_N[None, :]) & (frame_N > 0)
     return mask_BN[:, :, None] & mask_BN[:, None, :] & same_NN
