@@ -144,9 +144,9 @@ class LorentzNet(nnx.Module):
         """Embeds a batch; the paper's drop-out before the last layer is the head's."""
         (pt_BN, eta_BN, phi_BN), frame_N = self.directions(batch)
         mask_BN = mask_of(batch, self.names) & jnp.asarray(frame_N > 0)
-        parts = {"pt": pt_BN, "eta": eta_BN, "phi": phi_BN}
-        x_BN4 = jnp.where(mask_BN[..., None], self._momenta(batch, parts), 0.0)
-        scalars_BNS = jnp.where(mask_BN[..., None], self._scalars(batch, x_BN4), 0.0)
+        x_BN4, mass_BN = self.momenta(batch, {"pt": pt_BN, "eta": eta_BN, "phi": phi_BN})
+        x_BN4 = jnp.where(mask_BN[..., None], x_BN4, 0.0)
+        scalars_BNS = jnp.where(mask_BN[..., None], self._scalars(batch, mass_BN), 0.0)
         edges_BNN = comparable(frame_N, mask_BN)
         encoded = self.encode(x_BN4, scalars_BNS, mask_BN, edges_BNN)
         return Encoded(encoded.tokens, encoded.pooled, mask_of(batch, self.names), encoded.pooled)
@@ -170,20 +170,28 @@ class LorentzNet(nnx.Module):
         pooled_BD = jax.nn.relu(self.hidden(masked_mean(tokens_BND, real_BN)))
         return Encoded(tokens_BND, pooled_BD, real_BN, pooled_BD)
 
-    def _momenta(self, batch: TokenBatch, parts: dict[str, Array]) -> Float[Array, "B N 4"]:
-        """Massless where the frame is a jet's or the modality has neither energy nor mass."""
-        found, start = [], 0
+    def momenta(
+        self, batch: TokenBatch, parts: dict[str, Float[Array, "B N"]]
+    ) -> tuple[Float[Array, "B N 4"], Float[Array, "B N"]]:
+        """Four-momenta and masses; massless where the frame is a jet's or there is neither energy nor mass.
+
+        A mass that is known is not worked out of the momentum again, which float32 leaves too few digits for.
+        """
+        momenta, masses, start = [], [], 0
         for name, heavy in zip(self.names, self.heavy):
             values_BNF = jnp.asarray(batch.modalities[name].values)
             stop = start + values_BNF.shape[1]
             own = {key: value[:, start:stop] for key, value in parts.items()}
-            found.append(momentum_of(own if heavy is None else own | {heavy[0]: values_BNF[..., heavy[1]]}))
             start = stop
-        return jnp.concatenate(found, axis=1)
+            extra = {} if heavy is None else {heavy[0]: values_BNF[..., heavy[1]]}
+            momenta.append(momentum_of(own | extra))
+            known = extra.get("mass", jnp.zeros(values_BNF.shape[:2]))
+            masses.append(invariant_mass(momenta[-1]) if "energy" in extra else known)
+        return jnp.concatenate(momenta, axis=1), jnp.concatenate(masses, axis=1)
 
-    def _scalars(self, batch: TokenBatch, x_BN4: Float[Array, "B N 4"]) -> Float[Array, "B N S"]:
+    def _scalars(self, batch: TokenBatch, mass_BN: Float[Array, "B N"]) -> Float[Array, "B N S"]:
         """The mass, whether it is a beam (never, here), and the features named; 0 where a modality lacks one."""
-        mass_BN = squeeze(invariant_mass(x_BN4))
+        mass_BN = squeeze(mass_BN)
         columns = [mass_BN, jnp.zeros_like(mass_BN)] if self.config.beams else [mass_BN]
         standard = {name: self.inputs[name](jnp.asarray(batch.modalities[name].values)) for name in self.names}
         for scalar in self.config.scalars:

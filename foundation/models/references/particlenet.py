@@ -42,10 +42,12 @@ def nearest(
     distance_BNN: Float[Array, "B N N"], valid_BNN: Bool[Array, "B N N"], most: int
 ) -> tuple[Int[Array, "B N K"], Bool[Array, "B N K"]]:
     """The nearest other tokens of each token, nearest first, of those that are valid; and whether each is there."""
-    length = distance_BNN.shape[1]
-    other_BNN = valid_BNN & ~jnp.eye(length, dtype=bool)
-    near_BNK, index_BNK = jax.lax.top_k(jnp.where(other_BNN, -distance_BNN, -jnp.inf), min(most, length))
-    return index_BNK, near_BNK > -jnp.inf
+    other_BNN = valid_BNN & ~jnp.eye(distance_BNN.shape[1], dtype=bool)
+    near_BNN = jnp.where(other_BNN, -distance_BNN, -jnp.inf)
+    padded = jnp.pad(near_BNN, ((0, 0), (0, 0), (0, most)), constant_values=-jnp.inf)  # there may be fewer tokens
+    near_BNK, index_BNK = jax.lax.top_k(padded, most)
+    there_BNK = near_BNK > -jnp.inf
+    return jnp.where(there_BNK, index_BNK, 0), there_BNK
 
 
 def squared_distance(x_BND: Float[Array, "B N D"]) -> Float[Array, "B N N"]:
