@@ -72,7 +72,7 @@ class Pairs(Loader):
             seed=self.seed,
             sampling=Sampling(),
         )
-        self.step = 0
+        self.step, self.ahead = 0, loader.ahead
         self._first = loader._first
         self._ahead: Any = None
         self._ready: deque[TokenBatch] = deque()
