@@ -39,7 +39,7 @@ def test_a_score_that_is_the_mass_sculpts_and_one_that_is_not_does_not():
     assert blind["inverse_jsd"] == pytest.approx(1 / blind["jsd"])
     found = sculpting(mass, signal, rng.normal(1.5 * signal, 1), (0.5,))
     assert found.inclusive.sum() == 8000
-    assert found.passing[0.5].sum() == found.records[0]["background"] == pytest.approx(8000 * norm.sf(1.5), rel=0.1)
+    assert found.passing[0.5].sum() == found.records[0]["background"] == pytest.approx(8000 * norm.sf(1.5), rel=0.2)
 
 
 def test_sculpting_that_cannot_be_measured_is_none():
