@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
 
@@ -27,10 +28,11 @@ from foundation.models.published import STAGE, data_of
 from foundation.progress import console
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
-from foundation.train import check, fit
+from foundation.train import Finished, check, fit
 
 __all__ = ["COMMAND", "finetune", "load_tagger"]
 
+METRICS = "metrics.json"
 SMALL = 20_000  # labelled rows that are read so fast that nothing needs to read ahead
 
 
@@ -88,6 +90,9 @@ def finetune(
         resume=resume,
         overwrite=overwrite,
     )
+    if resume and (run.path / METRICS).is_file():
+        console.print(f"finetune: {run.path} is finished already", highlight=False)
+        return run
     for note in (*labelled.notes(), *adapted, *unchecked):
         console.print(f"finetune: {note}", highlight=False)
     ended = fit(
@@ -103,25 +108,16 @@ def finetune(
     )
     merge_adapters(tagger)
     save_tagger(run.path, tagger)
-    run.write(
-        "metrics.json",
-        {
-            "parameters": count_parameters(tagger),
-            "labels": len(labelled.rows),
-            "labels_per_class": labelled.per_class,
-            "left_out": labelled.left_out,
-            "unknown": labelled.unknown,
-            "mode": cfg.mode if pretrained else "scratch",
-            "adapted": adapted,
-            "leaked": leaked,
-            "steps": ended.steps,
-            "model_of_step": ended.step,
-            "stopped": ended.reason,
-            **({f"val/{cfg.stop.metric}": ended.value} if validation else {}),
-            "seconds": time.monotonic() - begun,
-        },
-    )
+    found = {"parameters": count_parameters(tagger), "mode": cfg.mode if pretrained else "scratch"}
+    found |= {"adapted": adapted, "leaked": leaked} | labelled.figures() | _end(ended, cfg.stop.metric)
+    run.write(METRICS, found | {"seconds": time.monotonic() - begun})
     return run
+
+
+def _end(ended: Finished, metric: str) -> dict[str, Any]:
+    """How the training ended, for metrics.json."""
+    found = {"steps": ended.steps, "model_of_step": ended.step, "stopped": ended.reason}
+    return found | ({} if ended.value is None else {f"val/{metric}": ended.value})
 
 
 def _build(origin: Run | None, data: Store, cfg: FinetuneConfig, labelled: Labelled) -> tuple[Tagger, list[str]]:

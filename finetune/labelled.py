@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -31,6 +32,11 @@ class Labelled:
     per_class: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, Any]:
+        """For metrics.json."""
+        counts = {"labels": len(self.rows), "labels_per_class": self.per_class}
+        return counts | {"left_out": self.left_out, "unknown": self.unknown}
 
     def notes(self) -> list[str]:
         """What the user should know of it."""

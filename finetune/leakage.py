@@ -60,10 +60,12 @@ def leakage(
     used = np.arange(train.length(train_split)) if rows is None else np.asarray(rows)
     known, recognised = contents(train, train_split, used, shared)
     used, known = used[:MOST][recognised], known[recognised]
+    if not len(known):
+        return np.zeros((0, 2), np.int64)
     seen, recognised = contents(test, split, np.arange(test.length(split)), shared)
     distinct, first = np.unique(known, return_index=True)
-    place = np.minimum(np.searchsorted(distinct, seen), max(len(distinct) - 1, 0))
-    found = np.flatnonzero(recognised & (distinct[place] == seen)) if len(distinct) else np.zeros(0, np.int64)
+    place = np.minimum(np.searchsorted(distinct, seen), len(distinct) - 1)
+    found = np.flatnonzero(recognised & (distinct[place] == seen))
     return np.stack([used[first[place[found]]], found], axis=1)
 
 
@@ -93,6 +95,9 @@ def check_leakage(
     if earlier is not None and earlier.checksum != data.checksum:
         against.append(("pretraining", earlier, None))
     found = {}
+    for store in {each.path: each for _, each, _ in against}.values():
+        many = [name for name in store.splits if store.length(name) > MOST]
+        notes += [f"only {MOST:,} rows of '{name}' of {store.path} were compared for leakage" for name in many]
     for split in (name for name in ("val", "test") if name in data.splits):
         for where, known, chosen in against:
             pairs = leakage(known, chosen, data, split)
@@ -100,9 +105,7 @@ def check_leakage(
                 refuse_leakage(pairs, known, data, split)
             if len(pairs):
                 found[f"{split}/{where}"] = len(pairs)
-                notes.append(
-                    f"{len(pairs)} rows of '{split}' are known from the {where}, which allow_leakage lets pass"
-                )
+                notes.append(f"{len(pairs)} rows of '{split}' are among those of the {where}, as allow_leakage permits")
     return found, notes
 
 
