@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("finetune.sweep:COMMAND", "labels x starting points x modes x seeds -> one table and plot"),
     "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
     "compare": ("finetune.compare:COMMAND", "evaluations of the same rows -> side by side, differences with errors"),
+    "onnx": ("finetune.onnx:COMMAND", "tagger -> ONNX and StableHLO for the high-level trigger"),
     "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
     "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
     "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
