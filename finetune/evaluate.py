@@ -147,7 +147,7 @@ def _against(
     samples = [
         Bootstrap(s.length(cfg.split), cfg.replicas, cfg.seed + i, cfg.confidence) for i, s in ((0, here), (1, there))
     ]
-    shift: dict[str, Any] = {"here": str(here.path), "there": str(there.path)}
+    shift: dict[str, Any] = {"here": str(here.path.resolve()), "there": str(there.path.resolve())}
     shift |= {"rows_here": here.length(cfg.split), "rows_there": there.length(cfg.split)}
     if isinstance(tagger, Tagger):
         shift["embedding"] = embedding_shift(tagger.encoder, here, there, cfg.split, cfg.seed)
