@@ -7,18 +7,19 @@ axis):
 ==================  ==================================================================================================
 `sum_pt`            scalar sum of pt, GeV
 `mass`              invariant mass of all tokens, GeV
-`width`             sum of pt dR / sum of pt, from the direction of the vector sum (girth, arXiv:1106.3076)
+`width`             sum of pt dR / sum of pt, from the direction of the vector sum (girth, arXiv:1106.3076): tau1 below
 `pt_dispersion`     sqrt(sum of pt^2) / sum of pt (pTD, arXiv:1207.3014)
 `fraction1` ...     pt of the hardest, second and third token over the sum of pt
-`tau1`              N-subjettiness with beta = 1 (arXiv:1011.2268, equation 1 without its radius); tau21, tau32: ratios
-`e2`                energy correlation, sum over pairs of z z dR; C2 = e3 / e2^2 (arXiv:1305.0007), D2 = e3 / e2^3
+`tau21`, `tau32`    ratios of N-subjettiness with beta = 1 (arXiv:1011.2268)
+`e2`, `C2`, `D2`    energy correlation, the sum over pairs of z z dR; C2 = e3 / e2^2 (arXiv:1305.0007), D2 = e3 / e2^3
                     (arXiv:1409.6298), beta = 1
 ==================  ==================================================================================================
 
 The axes of N-subjettiness are not those of a kt clustering (`foundation.simulate.substructure` has these): they start
 at the hardest token and then, one after another, at the one with the largest pt times distance to the axes so far, and
-move three times to the pt-weighted mean of the tokens nearest to them. What is not defined (a ratio of nothing, a token
-that is not there) is NaN, which trees understand. Axes: B examples, N tokens, F features, A axes of a jet.
+move three times to the pt-weighted mean of the tokens nearest to them. All but the multiplicity, the dispersion, the
+fractions and, by these starts, the two ratios are infrared and collinear safe. What is not defined (a ratio of nothing,
+a token that is not there) is NaN, which trees understand. Axes: B examples, N tokens, F features, A axes of a jet.
 """
 
 from __future__ import annotations
@@ -103,7 +104,10 @@ def _of_modality(
         raw_BN = values_BNF[..., i]
         if config.moments:
             seen_BN = transform(feature.transform, raw_BN)
-            yield f"mean.{name}", _over(np.where(mask_BN, seen_BN, 0).sum(axis=1), mask_BN.sum(axis=1))
+            yield (
+                f"mean.{name}",
+                _over(np.where(mask_BN, seen_BN, 0).sum(axis=1, dtype=np.float64), mask_BN.sum(axis=1)),
+            )
             for key, limit, of in (("min", np.inf, np.min), ("max", -np.inf, np.max)):
                 extreme = of(np.where(mask_BN, seen_BN, limit), axis=1, initial=limit)
                 yield f"{key}.{name}", np.where(np.isfinite(extreme), extreme, np.nan)
@@ -152,45 +156,37 @@ def _shape(
     hardest_BN = -np.sort(-z_BN, axis=1)
     for rank in range(FRACTIONS):
         found[f"fraction{rank + 1}"] = hardest_BN[:, rank] if rank < z_BN.shape[1] else np.zeros(len(z_BN))
-    tau_B3 = subjettiness(z_BN, eta_BN, phi_BN, 3)
-    found["tau1"] = tau_B3[:, 0]
-    found["tau21"], found["tau32"] = _over(tau_B3[:, 1], tau_B3[:, 0]), _over(tau_B3[:, 2], tau_B3[:, 1])
+    tau2, tau3 = (subjettiness(z_BN, eta_BN, phi_BN, axes) for axes in (2, 3))
+    found["tau21"], found["tau32"] = _over(tau2, found["width"]), _over(tau3, tau2)
     e2, e3 = energy_correlations(z_BN, eta_BN, phi_BN)
     found |= {"e2": e2, "C2": _over(e3, e2**2), "D2": _over(e3, e2**3)}
     return found
 
 
 def subjettiness(
-    z_BN: Float[np.ndarray, "B N"], eta_BN: Float[np.ndarray, "B N"], phi_BN: Float[np.ndarray, "B N"], most: int
-) -> Float[np.ndarray, "B most"]:
-    """tau_1 ... tau_most: sum over the tokens of z times the distance to the nearest of N axes.
+    z_BN: Float[np.ndarray, "B N"], eta_BN: Float[np.ndarray, "B N"], phi_BN: Float[np.ndarray, "B N"], axes: int
+) -> Float[np.ndarray, " B"]:
+    """tau_N of N axes: sum over the tokens of z times the distance to the nearest axis.
 
     Args:
         z_BN: pt as a fraction of the sum; 0 of tokens that are not there.
     """
-    batch, length = z_BN.shape
-    row = np.arange(batch)
-    seeds_BA = np.zeros((batch, most), int)
-    nearest_BN = np.ones((batch, length))  # the first seed is the hardest token
-    taus = []
-    for number in range(most):
-        seeds_BA[:, number] = np.argmax(z_BN * nearest_BN, axis=1) if length else 0
-        axes = [each[row[:, None], seeds_BA[:, : number + 1]] for each in (eta_BN, phi_BN)]
-        seed_BN = np.hypot(eta_BN - axes[0][:, -1:], wrapped(phi_BN - axes[1][:, -1:]))
-        nearest_BN = seed_BN if number == 0 else np.minimum(nearest_BN, seed_BN)
-        tau = np.full(batch, np.inf)
-        for _ in range(MOVES + 1):
-            distance_BNA = np.hypot(eta_BN[..., None] - axes[0][:, None], wrapped(phi_BN[..., None] - axes[1][:, None]))
-            tau = np.minimum(tau, np.sum(z_BN * distance_BNA.min(axis=2), axis=1))
-            own_BNA = z_BN[..., None] * (distance_BNA.argmin(axis=2)[..., None] == np.arange(number + 1))
-            weight_BA = own_BNA.sum(axis=1)
-            turn_BNA = wrapped(phi_BN[..., None] - axes[1][:, None])
-            moved = (np.sum(own_BNA * eta_BN[..., None], axis=1), np.sum(own_BNA * turn_BNA, axis=1))
-            some = weight_BA > 0
-            norm = np.where(some, weight_BA, 1)
-            axes = [np.where(some, moved[0] / norm, axes[0]), axes[1] + np.where(some, moved[1] / norm, 0)]
-        taus.append(tau)
-    return np.stack(taus, axis=1)
+    row, nearest_BN, at_BA = np.arange(len(z_BN)), np.ones(z_BN.shape), np.zeros((len(z_BN), axes), int)
+    for number in range(axes):
+        at_BA[:, number] = np.argmax(z_BN * nearest_BN, axis=1)
+        away_BN = _distance(eta_BN, phi_BN, eta_BN[row, at_BA[:, number], None], phi_BN[row, at_BA[:, number], None])
+        nearest_BN = np.minimum(nearest_BN, away_BN) if number else away_BN
+    eta_BA, phi_BA = (each[row[:, None], at_BA] for each in (eta_BN, phi_BN))
+    least = np.full(len(z_BN), np.inf)
+    for _ in range(MOVES + 1):
+        away_BNA = _distance(eta_BN[..., None], phi_BN[..., None], eta_BA[:, None], phi_BA[:, None])
+        least = np.minimum(least, np.sum(z_BN * away_BNA.min(axis=2), axis=1))
+        own_BNA = z_BN[..., None] * (away_BNA.argmin(axis=2)[..., None] == np.arange(axes))
+        weight_BA = own_BNA.sum(axis=1)
+        norm_BA = np.where(weight_BA > 0, weight_BA, 1)
+        eta_BA = eta_BA + np.sum(own_BNA * (eta_BN[..., None] - eta_BA[:, None]), axis=1) / norm_BA
+        phi_BA = phi_BA + np.sum(own_BNA * wrapped(phi_BN[..., None] - phi_BA[:, None]), axis=1) / norm_BA
+    return least
 
 
 def energy_correlations(
@@ -200,11 +196,15 @@ def energy_correlations(
 
     With W_ij = sqrt(z_i z_j) dR_ij, the sum over triples is the trace of W^3 over 6.
     """
-    distance_BNN = np.hypot(eta_BN[:, :, None] - eta_BN[:, None, :], wrapped(phi_BN[:, :, None] - phi_BN[:, None, :]))
+    distance_BNN = _distance(eta_BN[:, :, None], phi_BN[:, :, None], eta_BN[:, None], phi_BN[:, None])
     e2 = np.einsum("bi,bij,bj->b", z_BN, distance_BNN, z_BN, optimize=True) / 2
     root_BN = np.sqrt(z_BN)
     pair_BNN = root_BN[:, :, None] * root_BN[:, None, :] * distance_BNN
     return e2, np.sum(pair_BNN @ pair_BNN * pair_BNN, axis=(1, 2)) / 6
+
+
+def _distance(eta: np.ndarray, phi: np.ndarray, eta_axis: np.ndarray, phi_axis: np.ndarray) -> np.ndarray:
+    return np.hypot(eta - eta_axis, wrapped(phi - phi_axis))
 
 
 def wrapped(phi: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
