@@ -139,6 +139,14 @@ def test_restore_while_reading_ahead(store):
     assert loader.state() == {"step": 3}
 
 
+def test_without_reading_ahead_the_batches_are_the_same(store):
+    ahead, plain = (Loader(store, "train", batch_tokens=500, seed=1, ahead=each) for each in (True, False))
+    assert all(equal(next(ahead), next(plain)) for _ in range(9))
+    assert ahead.state() == plain.state()
+    plain.restore({"step": 2})
+    assert equal(next(plain), ahead.batch_at(2))
+
+
 def test_epochs_put_different_rows_together(store):
     """Not only the order of the batches changes."""
     loader = Loader(store, "train", batch_tokens=600, seed=0)
