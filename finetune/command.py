@@ -14,7 +14,7 @@ from finetune.config import FinetuneConfig
 from finetune.labelled import Labelled, choose
 from finetune.leakage import check_leakage
 from finetune.model import Tagger
-from finetune.modes import check_mode, training
+from finetune.modes import check_mode, learning, training
 from finetune.saved import load_tagger, save_tagger
 from finetune.tree_run import finetune_tree
 from finetune.truth import scales
@@ -69,6 +69,7 @@ def finetune(
     tagger, adapted = _build(origin, data, cfg, labelled)
     plan = training(cfg, tagger, pretrained=pretrained)
     check(tagger, plan)
+    learnt = learning(tagger, plan)
     validation = Validation(data, labelled.task, cfg.stop, cfg.train.seed) if cfg.stop.metric else None
     leaked, unchecked = check_leakage(data, labelled.rows, origin, allow=cfg.allow_leakage)
     batches = Loader(
@@ -108,7 +109,7 @@ def finetune(
     )
     merge_adapters(tagger)
     save_tagger(run.path, tagger)
-    found = {"parameters": count_parameters(tagger), "mode": cfg.mode if pretrained else "scratch"}
+    found = {"parameters": count_parameters(tagger), "trained": learnt, "mode": cfg.mode if pretrained else "scratch"}
     found |= {"adapted": adapted, "leaked": leaked} | labelled.figures() | _end(ended, cfg.stop.metric)
     run.write(METRICS, found | {"seconds": time.monotonic() - begun})
     return run

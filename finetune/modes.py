@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
+from flax import nnx
+
 from finetune.adapt import encoder_of
 from finetune.config import AdaptConfig, FinetuneConfig
 from finetune.model import Tagger
 from foundation.errors import ConfigError
 from foundation.models.lora import ADAPTER
+from foundation.optimizer import trained
 from foundation.train import LearningRate, TrainConfig
 
 FROZEN = LearningRate("^encoder/", 0.0)
@@ -46,6 +50,11 @@ def training(cfg: FinetuneConfig, tagger: Tagger, *, pretrained: bool) -> TrainC
     else:
         rates = cfg.train.learning_rates
     return dataclasses.replace(cfg.train, learning_rates=rates)
+
+
+def learning(tagger: Tagger, plan: TrainConfig) -> int:
+    """How many numbers learn at some time."""
+    return sum(int(leaf.size) for leaf in jax.tree.leaves(nnx.state(tagger, trained(plan))))
 
 
 def encoder_rates(cfg: FinetuneConfig, blocks: int) -> tuple[LearningRate, ...]:

@@ -20,7 +20,7 @@ from finetune.saved import load_tagger
 from finetune.task import TaskConfig
 from foundation.command import load_config
 from foundation.errors import ConfigError, DataError
-from foundation.models import load_encoder
+from foundation.models import count_parameters, load_encoder
 from foundation.models.lora import LoraConfig
 from foundation.optimizer import rate_of
 from foundation.stopping import StopConfig
@@ -78,7 +78,11 @@ def test_lora_changes_the_chosen_matrices_by_low_rank_and_nothing_else(tmp_path,
     before, after = variables(load_encoder(origin.path)), variables(load_tagger(run).encoder)
     change = after["blocks/0/attention/qkv/kernel"] - before["blocks/0/attention/qkv/kernel"]
     assert np.linalg.matrix_rank(change, tol=1e-5) == 1
-    assert run.read("metrics.json")["mode"] == "lora"
+    found = run.read("metrics.json")
+    assert found["mode"] == "lora"
+    head = sum(value.size for name, value in variables(load_tagger(run).head).items())
+    assert found["trained"] == head + 2 * 1 * (8 + 24)  # two layers of rank 1, from 8 to 24
+    assert found["parameters"] == count_parameters(load_tagger(run))  # without adapters
 
 
 def test_staged_unfreezing_moves_the_last_block_before_the_first(tmp_path, store, origin):
