@@ -28,14 +28,14 @@ class DecorrelateConfig:
         quantity: a regression label of examples, one of the globals, or `mass`: the invariant mass of the tokens of the
             first modality with momenta. Empty: no decorrelation.
         of: the background, classes of the task; the score is the probability of all others together.
-        weight: of the squared distance correlation (0 to 1) in the loss. The paper uses some tens of the cross-entropy;
-            the larger the batch, the better the correlation is known.
+        weight: of the squared distance correlation (0 to 1) in the loss: what the score loses in separation, it gains
+            in independence. The correlation is that of a batch, so take large ones.
         power: of the squared distance correlation; 2 punishes large ones more.
     """
 
     quantity: str = ""
     of: tuple[str, ...] = ()
-    weight: float = 10.0
+    weight: float = 1.0
     power: float = 1.0
 
     def check(self, schema: DetectorSchema, kind: str, classes: tuple[str, ...]) -> None:
