@@ -23,7 +23,7 @@ from finetune.task import Task
 from foundation.command import Command
 from foundation.errors import ConfigError
 from foundation.evaluation import Fitted, check_settings, evaluate_predictions
-from foundation.predictions import Predictions, Regression
+from foundation.predictions import Kind, Predictions, Regression
 from foundation.progress import console
 from foundation.runs import Run
 from foundation.store import Store
@@ -107,7 +107,7 @@ def _said(
     each = {
         name: Regression(data.labels(split, name), values[:, len(classes) + i]) for i, name in enumerate(regressions)
     }
-    kind = "none" if task.label is None else "class"
+    kind: Kind = "none" if task.label is None else "class"
     return Predictions(kind, classes, values[:, : len(classes)], targets, rows, regressions=each)
 
 

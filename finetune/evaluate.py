@@ -116,7 +116,8 @@ def _check_leakage(origin: Run, tagger: Tagger | WholeSplit, data: Store, cfg: E
 def _said(origin: Run, tagger: Tagger | WholeSplit, data: Store, split: str) -> Predictions:
     """Predictions, also for a store without the label of the task: its targets are unknown."""
     task = tagger.task
-    if check_same_classes(origin.schema, data.schema, task.label) or not isinstance(tagger, Tagger) or not task.classes:
+    known = check_same_classes(origin.schema, data.schema, task.label)
+    if known or not isinstance(tagger, Tagger) or task.kind != "class":
         return predict(tagger, data, split)
     made = apply(tagger, outputs, data, split)
     unknown = np.full(len(made), -1, np.int32)

@@ -96,5 +96,7 @@ def check_same(first_run: Run, first: Evaluated, run: Run, other: Evaluated) -> 
     if checksum(stores[0]) == checksum(stores[1]):
         return
     for column in SAME:
-        if column in first.columns and not np.array_equal(first.columns[column], other.columns.get(column)):
+        if (column in first.columns) != (column in other.columns) or (
+            column in first.columns and not np.array_equal(first.columns[column], other.columns[column])
+        ):
             raise RunError(f"{pair} were measured on different rows: '{column}' differs; {advice}")

@@ -35,7 +35,8 @@ class WholeSplit(Protocol):
         task: of examples. `outputs` are its logits, then every quantile (or the one value) of each regression target.
     """
 
-    task: Task
+    @property
+    def task(self) -> Task: ...
 
     def outputs(self, store: Store, split: str, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n O"]: ...
 

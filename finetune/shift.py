@@ -78,8 +78,8 @@ def _is_identity(name: str) -> bool:
 
 def embedding_shift(encoder: Backbone, here: Store, there: Store, split: str, seed: int = 0) -> dict[str, Any]:
     """`foundation.metrics_shift.cloud_shift` of the embeddings of up to `ROWS` rows of each store."""
-    clouds = [embed(encoder, store, split, np.sort(drawn(store, split, seed))) for store in (here, there)]
-    return cloud_shift(*(np.asarray(cloud, np.float64) for cloud in clouds), seed=seed)
+    one, other = (embed(encoder, store, split, np.sort(drawn(store, split, seed))) for store in (here, there))
+    return cloud_shift(one.astype(np.float64), other.astype(np.float64), seed)
 
 
 def score_shift(here: Predictions, there: Predictions) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def calibration(
     found: dict[str, Any] = {"temperature": temperature}
     stages = {"raw": 1.0} if temperature is None else {"raw": 1.0, "calibrated": temperature}
     exclusive = targets.ndim == 1
-    known = targets >= 0 if exclusive else (targets >= 0).any(axis=1)
+    known = np.asarray(np.any((targets >= 0).reshape(len(targets), -1), axis=1))
     truth = np.eye(logits.shape[1])[np.maximum(targets, 0)] if exclusive else np.maximum(targets, 0)
     counted = known[:, None] & np.ones_like(truth, bool) if exclusive else targets >= 0
     for name, value in stages.items():

@@ -35,7 +35,7 @@ def measure_regression(
         figures: dict[str, Any] = metrics.regression(each.target, each.value)
         if each.quantiles:
             figures["coverage"] = quantile_coverage(each.target, each.quantiles)
-        wanted = {"target": []} | (cfg.bins or {key: [] for key in quantities.usual()})
+        wanted: dict[str, list[float]] = {"target": []} | (cfg.bins or {key: [] for key in quantities.usual()})
         figures["bins"] = {}
         for quantity, edges in wanted.items():
             values = each.target if quantity == "target" else quantities[quantity][rows]

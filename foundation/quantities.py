@@ -46,7 +46,7 @@ class Quantities:
             self._sources[name] = partial(self._global, i)
         for name in self.schema.observers:
             self._sources[name] = partial(store.observer, split, name)
-        self._jets: dict[str, Jets] = {}
+        self._jets: dict[str, dict[str, np.ndarray]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -89,9 +89,9 @@ class Quantities:
     def _kinematics(self, modality: str, part: str) -> np.ndarray:
         if modality not in self._jets:
             self._jets[modality] = self._summed(modality)
-        return np.asarray(getattr(self._jets[modality], part))
+        return self._jets[modality][part]
 
-    def _summed(self, modality: str) -> Jets:
+    def _summed(self, modality: str) -> dict[str, np.ndarray]:
         total = self.store.length(self.split)
         longest = {n: self.store.arrays(self.split).longest[n] or 1 for n in self.schema.modalities}
         found = []
@@ -99,7 +99,9 @@ class Quantities:
             rows = np.arange(first, first + ROWS_AT_ONCE)
             batch = self.store.read(self.split, np.where(rows < total, rows, -1), longest)
             found.append(jax.tree.map(np.asarray, _jets(batch, self.schema, modality)))
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *found) if found else Jets(*[np.zeros(0)] * 4)
+        if not found:
+            return dict.fromkeys(Jets._fields, np.zeros(0))
+        return {part: np.concatenate([getattr(each, part) for each in found])[:total] for part in Jets._fields}
 
 
 @partial(jax.jit, static_argnames=("schema", "modality"))

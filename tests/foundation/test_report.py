@@ -10,6 +10,7 @@ import pytest
 from foundation import metrics, plots
 from foundation.cli import main
 from foundation.errors import RunError
+from foundation.evaluation_tables import rejection_text
 from foundation.page import Code, Picture, Section, Settings, Table, format_value, render
 from foundation.report import figure_section, report, run_section, runs_of, write_report
 from foundation.runs import Run, write_json
@@ -136,7 +137,7 @@ def test_the_page_holds_each_stage_with_settings_figures_inputs_and_pictures(lin
     ):  # fmt: skip
         assert expected in page.text, expected
     rejection = found["rejection/b"][1]
-    assert f"{rejection['value']:.3g} ± {rejection['error']:.2g}" in page.text
+    assert " ".join(rejection_text(rejection).split()) in page.text
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     assert [picture["alt"] for picture in pictures] == ["Loss", "Probe on the frozen embedding", "ROC"]
     assert all(picture["src"].startswith("data:image/png;base64,iVBOR") for picture in pictures)
