@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from example import batch, schema, statistics
 from flax import nnx
+from small_references import SMALL
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.errors import ConfigError, SchemaError
@@ -21,7 +22,6 @@ from foundation.models.references import (
     ParTConfig,
     ParticleNetConfig,
     PCNNConfig,
-    PFNConfig,
     ReferencesConfig,
     build_reference,
 )
@@ -29,14 +29,6 @@ from foundation.models.references.particlenet import EdgeConv, nearest, squared_
 from foundation.physics import wrap_phi
 from foundation.schema import DetectorSchema
 
-SMALL = ReferencesConfig(
-    embed=6,
-    pfn=PFNConfig(width=8, particle_layers=1, jet_layers=1),
-    pcnn=PCNNConfig(channels=(4, 8, 8), units=1, hidden=8),
-    particlenet=ParticleNetConfig(neighbours=3, channels=((4, 8), (8,))),
-    part=ParTConfig(width=8, heads=2, layers=1, class_layers=1, hidden=2, embed=(4,), pairs=(4,)),
-    lorentznet=LorentzNetConfig(width=6, layers=2, scalars=("charge",)),
-)
 ORDER_MATTERS = {"pcnn"}
 
 
