@@ -64,7 +64,8 @@ def high_level(
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "n F"]]:
     """Names and values of the observables of a split, or of `rows` of it."""
     wanted = np.arange(store.length(split)) if rows is None else np.asarray(rows)
-    found, names = [], ()
+    found: list[np.ndarray] = []
+    names: tuple[str, ...] = ()
     for start in range(0, max(len(wanted), 1), at_once):
         batch = store.read(split, wanted[start : start + at_once])
         columns = observables(batch, store.schema, config)
