@@ -26,8 +26,8 @@ from foundation.train import TrainConfig
 PLAIN = AdaptConfig()
 
 
-def encoder(spec):
-    sizes = EncoderConfig(width=16, layers=1, heads=2, pair_features=True, pair_width=4)
+def encoder(spec, pairs=False):
+    sizes = EncoderConfig(width=8, layers=1, heads=2, pair_features=pairs, pair_width=4)
     return Encoder(spec, statistics(spec), sizes, rngs=nnx.Rngs(0))
 
 
@@ -57,7 +57,7 @@ def test_equal_inputs_need_no_plan():
 def test_mev_is_read_as_gev():
     spec = schema(with_globals=True)
     other = edited(spec, lambda m: (particles(m)["pt"].update(unit="MeV"), m["globals"]["met"].update(unit="TeV")))
-    model, b = encoder(spec), batch(spec)
+    model, b = encoder(spec, pairs=True), batch(spec)
     scale = np.array([1000, 1, 1, 1], np.float32)
     there = with_values(b, b.modalities["particles"].values * scale, b.globals / 1000)
     backbone = reading(model, other, PLAIN)
@@ -190,6 +190,7 @@ def millimetres(tmp_path_factory):
     return toy_store(tmp_path_factory.mktemp("other"), jets(), changed(edit))
 
 
+@pytest.mark.slow
 def test_an_adapted_tagger_trains_saves_loads_and_embeds(tmp_path, store, millimetres):
     """Step by step the same as one on the data the encoder knows."""
     origin = toy_pretrained(tmp_path / "pretrain", store)

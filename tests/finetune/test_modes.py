@@ -142,6 +142,7 @@ LONG = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_and_resumes_exactly(tmp_path, monkeypatch, store, origin):
     whole = finetune(origin.path, cfg=LONG, out=tmp_path / "whole")
     found = whole.read("metrics.json")
