@@ -19,60 +19,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(sys.path.pop(0))  # finetune is the package here, not the benchmark in this folder
+
 from embedding_ablations import ABLATIONS, STEPS
 from embedding_arms import Embedded, Split, tagger, tree
 from embedding_picture import Found, ablation_line, draw, table
+from embedding_stages import DATA, QUICK, ROOT, pretrained, simulated
 from harness import publish
+from stages import detfm
 
 from foundation.compilation_cache import keep_compiled
 from foundation.store import Store
 
-ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared/data/jets/toplandscape_2000.npz"
 PRESETS = ROOT / "configs/embedding"
 SEEDS = range(5)
 # Labels -> steps of (fine-tuning, from scratch); those at 100 labels were compared on the training half.
 BUDGETS = {30: (60, 100), 100: (100, 150), 300: (150, 300), 1000: (300, 600)}
 GOALS = {"auc_100_pretrained": "> auc_1000_tree"}
 QUICK_BUDGET = (40, 60)
-QUICK = (
-    *("--cfg.positives", "augmentation", "--cfg.train.steps", "40", "--cfg.batch_tokens", "5120"),
-    *("--cfg.augment.rotation.probability", "1", "--cfg.augment.smearing.probability", "1"),
-    *("--cfg.encoder.pair_features", "false", "--cfg.encoder.layers", "2", "--cfg.train.ema", "0"),
-    *("--cfg.monitor.rows", "200", "--cfg.monitor.batches", "1"),
-)
-
-
-def detfm(*words: str | Path, unless: Path) -> None:
-    """Runs a command and prints it, unless its output is there."""
-    text = [str(word) for word in words]
-    print(f"$ detfm {shlex.join(text)}" + ("    # kept from before" if unless.exists() else ""), flush=True)
-    if not unless.exists():
-        subprocess.run([sys.executable, "-m", "foundation.cli", *text], check=True, stdout=subprocess.DEVNULL)
-
-
-def simulated(folder: Path, quick: bool) -> Path:
-    """The store to pretrain on; --quick takes the sample that comes with the project, which has no re-simulation."""
-    file, store = (ROOT / "samples/jets.root" if quick else folder / "simulated.root"), folder / "simulated"
-    others = ("--cfg.unknown_label", "unlabelled") if quick else ()  # jets of W, Z and H
-    if not quick:
-        detfm("simulate", "--cfg", "simulate/embedding", "--out", file, "--processes", "2", unless=file)
-    schema = ("--schema", "data/embedding_simulated")
-    detfm("ingest", file, *schema, *others, "--out", store, unless=store / "manifest.json")
-    return store
-
-
-def pretrained(store: Path, out: Path, *more: str) -> Path:
-    """An encoder's run."""
-    detfm("pretrain", store, "--cfg", "embedding/pretrain", *more, "--out", out, unless=out / "metrics.json")
-    return out
 
 
 def arms(

@@ -29,14 +29,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import uproot
-from embedding import DATA, QUICK, detfm, pretrained, simulated
-from harness import publish
 from jaxtyping import Float, Int
+
+sys.path.append(sys.path.pop(0))  # finetune is the package here, not the benchmark in this folder
+
+from embedding_stages import DATA, QUICK, pretrained, simulated
+from harness import publish
+from stages import detfm
 
 from finetune.predict import predict
 from finetune.saved import load_tagger
