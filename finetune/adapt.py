@@ -139,11 +139,12 @@ def adapt(encoder: Encoder, data: Store, cfg: AdaptConfig) -> tuple[Backbone, li
         for i, (feature, spec) in enumerate(features):
             off = abs(mean[i] - own_mean[i]) / own_std[i]
             if spec.standardize and off > cfg.shift:
+                advice = "now standardised with this data's" if cfg.statistics == "data" else "see adapt.statistics"
                 notes.append(
-                    f"{name}.{feature} lies {off:.1f} standard deviations of the pretraining from its mean there"
-                    + (": standardised with this data's" if cfg.statistics == "data" else "")
+                    f"{name}.{feature} lies {off:.1f} standard deviations of the pretraining from its mean there "
+                    f"({advice})"
                 )
-            if cfg.statistics == "data" and spec.standardize and std[i] > 0:
+            if cfg.statistics == "data" and spec.standardize and std[i] > 1e-7 * abs(mean[i]):  # not a constant
                 part.mean[...] = part.mean[...].at[i].set(mean[i])
                 part.std[...] = part.std[...].at[i].set(std[i])
     return backbone, notes

@@ -94,6 +94,8 @@ def check_leakage(
     against: list[tuple[str, Store, Any]] = [("labels", data, rows)]
     if earlier is not None and earlier.checksum != data.checksum:
         against.append(("pretraining", earlier, None))
+        if not Shared.of(earlier.schema, data.schema).modalities:
+            notes.append("cannot tell whether test examples were pretrained on: no feature of equal name and unit")
     found = {}
     for store in {each.path: each for _, each, _ in against}.values():
         many = [name for name in store.splits if store.length(name) > MOST]

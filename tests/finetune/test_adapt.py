@@ -221,7 +221,7 @@ def test_a_shift_is_told_and_can_be_standardised_away(store, tmp_path):
     assert standardised_pt(fresh, store).mean() == pytest.approx(0, abs=0.1)
     assert standardised_pt(fresh, hard).mean() > 3
     backbone, notes = adapt(fresh, hard, AdaptConfig(statistics="data"))
-    assert "standardised with this data's" in notes[0]
+    assert "now standardised with this data's" in notes[0]
     assert standardised_pt(backbone, hard).mean() == pytest.approx(0, abs=0.05)
     assert standardised_pt(backbone, hard).std() == pytest.approx(1, abs=0.05)
 
