@@ -45,8 +45,8 @@ def rows_to_check(store: Store, split: str, most: int) -> Int[np.ndarray, " n"]:
     """At most so many rows of a split, with every multiplicity that occurs among them, ascending."""
     lengths = np.stack([store.tokens_lengths(split, name) for name in store.schema.modalities], axis=1)
     _, first = np.unique(lengths.sum(axis=1), return_index=True)
-    others = np.random.default_rng(0).permutation(len(lengths))
-    return np.sort(np.unique(np.concatenate([first, others[: max(most - len(first), 0)]]))[:most] if most else others)
+    others = np.setdiff1d(np.random.default_rng(0).permutation(len(lengths)), first, assume_unique=True)
+    return np.sort(np.concatenate([first, others])[: most or None])
 
 
 def batches(
