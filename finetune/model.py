@@ -58,7 +58,7 @@ class Tagger(nnx.Module):
         self.decorrelate = config.task.decorrelate
         width, regressions = encoder.width, len(task.regression)
         head = HeadConfig(hidden=0, dropout=0.0) if config.mode == "linear" else config.head
-        _check(encoder, task, config.model, head.pooling)
+        _check(encoder, task, config)
         self.pool = AttentionPool(width, rngs=rngs) if head.pooling == "attention" else None
         self.head = _class_head(encoder, task, head, rngs)
         outputs = regressions * max(len(task.quantiles), 1)
@@ -108,7 +108,7 @@ class Tagger(nnx.Module):
         keys = _split(key)
         vectors = self.vectors(batch, keys[0])
         if self.task.kind == "edge":
-            return self._edge_loss(vectors, batch, keys)
+            return self._edge_loss(vectors, batch, keys[1], jax.random.fold_in(key, 3))
         logits, values = self._of(vectors, keys)
         total, terms = jnp.zeros(()), {}
         weights = jnp.broadcast_to(_beside(jnp.asarray(batch.weights), logits.ndim - 1), logits.shape[:-1])
@@ -128,11 +128,12 @@ class Tagger(nnx.Module):
         return total, terms
 
     def _edge_loss(
-        self, vectors: Float[Array, "B N D"], batch: TokenBatch, keys: tuple[Array | None, ...]
+        self, vectors: Float[Array, "B N D"], batch: TokenBatch, of_head: Array | None, of_pairs: Array
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        assert self.task.label is not None
         group = jnp.asarray(batch.labels[self.task.label])
-        pairs = pairs_to_learn(group, self.pairs, keys[2])
-        logits = self.edges(vectors, batch, pairs.tokens, keys[1])
+        pairs = pairs_to_learn(group, self.pairs, of_pairs)
+        logits = self.edges(vectors, batch, pairs.tokens, of_head)
         weights = jnp.asarray(batch.weights)
         loss = edge_loss(logits, pairs, together_fraction(group), weights, self.class_weights[0])
         return loss, {"loss/edges": loss}
@@ -168,10 +169,13 @@ class Tagger(nnx.Module):
         return jnp.where(applies.any(axis=1), 1, jnp.where(open_.any(axis=1), -1, 0))
 
 
-def _check(encoder: Backbone, task: Task, model: str, pooling: str) -> None:
-    if task.modality and pooling != "mean":
+def _check(encoder: Backbone, task: Task, config: FinetuneConfig) -> None:
+    pooling = config.head.pooling
+    if pooling != "mean" and config.mode == "linear":
+        raise ConfigError(f"head.pooling {pooling} is more than mode linear, a linear probe; take mode frozen")
+    if pooling != "mean" and task.modality:
         raise ConfigError(f"head.pooling {pooling}: a task of the tokens of '{task.modality}' pools nothing")
-    if model == "pcnn" and (task.modality or pooling != "mean"):
+    if config.model == "pcnn" and (task.modality or pooling != "mean"):
         raise ConfigError("model pcnn has no vectors of tokens: take another for tokens, edges and attention pooling")
     if task.modality and isinstance(encoder, Adapted) and task.modality not in dict(encoder.plan.columns):
         raise ConfigError(

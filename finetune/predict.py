@@ -107,6 +107,7 @@ def _of_tokens(tagger: Tagger, store: Store, split: str, rows: Int[np.ndarray, "
 
 def _of_pairs(tagger: Tagger, store: Store, split: str, rows: Int[np.ndarray, " n"]) -> Predictions:
     task, most = tagger.task, max(PAIRS // max(len(rows), 1), 1)
+    assert task.label is not None
     counts = store.tokens_lengths(split, task.modality)[rows]
     chosen = [pairs_of_row(int(row), int(count), most) for row, count in zip(rows, counts)]
     first = np.concatenate([[0], np.cumsum([len(pairs) for pairs in chosen])]).astype(np.int64)

@@ -35,7 +35,9 @@ def present(store: Store, config: TaskConfig, split: str = "train") -> list[str]
     spec, values = store.schema.labels[label], store.labels(split, label)
     if spec.kind == "multilabel":
         return [name for name, column in zip(spec.classes, values.T) if (column == 1).any()]
-    counts = np.bincount(values + 1, minlength=len(spec.classes) + 1)[1:] if spec.kind == "class" else []
+    if spec.kind != "class":
+        return []
+    counts = np.bincount(values + 1, minlength=len(spec.classes) + 1)[1:]
     return [name for name, count in zip(spec.classes, counts) if count]
 
 
@@ -131,7 +133,7 @@ def _labelled(task: Task, labels: np.ndarray) -> Bool[np.ndarray, " n"]:
     if task.kind == "edge":
         return labels > 0
     targets = task.targets(labels)
-    return targets >= 0 if targets.ndim == 1 else (targets >= 0).any(axis=1)
+    return np.any(np.atleast_2d(targets.T) >= 0, axis=0)
 
 
 def _values(store: Store, task: Task, name: str, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:

@@ -161,6 +161,8 @@ def test_a_frozen_encoder_under_attention_pooling_is_one_setting():
 def test_pooling_is_refused_where_nothing_is_pooled():
     with pytest.raises(ConfigError, match="pools nothing"):
         tagger(HeadConfig(pooling="attention"), label="origin")
+    with pytest.raises(ConfigError, match="take mode frozen"):
+        tagger(HeadConfig(pooling="attention"), mode="linear")
 
 
 def test_the_mass_is_the_invariant_mass_of_the_tokens():
