@@ -192,14 +192,12 @@ def _ends(prefix: str, interval: list[float] | None) -> dict[str, float]:
 
 def _draw(path: Path, found: Sequence[Evaluated], pair: tuple[str, str], bootstrap: Bootstrap) -> None:
     curves, bands = {}, {}
-    ends = [(1 - bootstrap.confidence) / 2, (1 + bootstrap.confidence) / 2]
     for each in found:
         signal, score, rows = _separation(each, pair)
         if not signal.any() or signal.all():
             return
         curves[each.name] = metrics.roc(signal, score)
-        if bootstrap.replicas:
-            bands[each.name] = (BAND, *np.nanquantile(bootstrap.areas(signal, score, rows, BAND)[1], ends, axis=0))
+        bands |= bootstrap.band(each.name, BAND, bootstrap.areas(signal, score, rows, BAND)[1])
     picture = plots.roc_curves(curves, "", pair[0], pair[1] or "all others", bands)
     plots.save(picture, path)
 

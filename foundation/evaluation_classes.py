@@ -125,16 +125,10 @@ def _one_vs_rest(
         for i, rejection in enumerate(result[f"rejection/{each.name}"]):
             rejection |= bootstrap.rejection_interval(at[:, i])
         curves[each.name] = metrics.roc(each.signal, each.score)
-        if cfg.replicas:
-            low, high = np.nanquantile(at[:, len(cfg.efficiencies) :], _ends(cfg.confidence), axis=0)
-            bands[each.name] = (BAND, low, high)
+        bands |= bootstrap.band(each.name, BAND, at[:, len(cfg.efficiencies) :])
     intervals["auc"] = bootstrap.interval(np.mean(areas, axis=0)) if areas else None
     plots.save(plots.roc_curves(curves, bands=bands, background="all other classes"), folder / "roc.png")
     return intervals
-
-
-def _ends(confidence: float) -> list[float]:
-    return [(1 - confidence) / 2, (1 + confidence) / 2]
 
 
 def _sculpting(

@@ -86,6 +86,16 @@ class Bootstrap:
             return None
         return [float(x) for x in np.quantile(values, [(1 - self.confidence) / 2, (1 + self.confidence) / 2])]
 
+    def band(
+        self, name: str, efficiencies: Float[np.ndarray, " E"], at: Float[np.ndarray, "R E"]
+    ) -> dict[str, tuple[Float[np.ndarray, " E"], Float[np.ndarray, " E"], Float[np.ndarray, " E"]]]:
+        """The band of a ROC curve, as `foundation.plots.roc_curves` takes it; empty without a usable replica."""
+        at = at[np.isfinite(at).all(axis=1)]
+        if not len(at):
+            return {}
+        low, high = np.quantile(at, [(1 - self.confidence) / 2, (1 + self.confidence) / 2], axis=0)
+        return {name: (efficiencies, low, high)}
+
     def rejection_interval(self, background_efficiency: Float[np.ndarray, " R"]) -> dict[str, float | None]:
         """`low` and `high` of 1/eps_B; `high` is None where that many replicas have no background left."""
         found = self.interval(background_efficiency)
