@@ -191,7 +191,7 @@ def _ends(prefix: str, interval: list[float] | None) -> dict[str, float]:
 
 
 def _draw(path: Path, found: Sequence[Evaluated], pair: tuple[str, str], bootstrap: Bootstrap) -> None:
-    curves, bands = {}, {}
+    curves, bands = {}, dict[str, plots.Band]()
     for each in found:
         signal, score, rows = _separation(each, pair)
         if not signal.any() or signal.all():

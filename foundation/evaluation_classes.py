@@ -117,7 +117,7 @@ def _one_vs_rest(
 ) -> dict[str, Any]:
     """Intervals of the AUCs; adds those of the rejections to `result`; draws the ROC curves."""
     wanted = np.concatenate([cfg.efficiencies, BAND])
-    intervals, areas, curves, bands = {}, [], {}, {}
+    intervals, areas, curves, bands = {}, [], {}, dict[str, plots.Band]()
     for each in each_class:
         area, at = bootstrap.areas(each.signal, each.score, rows[each.objects], wanted)
         areas.append(area)
