@@ -52,7 +52,7 @@ def rows_to_check(store: Store, split: str, most: int) -> Int[np.ndarray, " n"]:
 def batches(
     deployed: Deployed, store: Store, split: str, rows: Int[np.ndarray, " n"], fixed: Mapping[str, int] | None = None
 ) -> Iterator[Arrays]:
-    """The rows in the loader's padded shapes, and at last an example that is empty: no token, and zero globals.
+    """The rows in the loader's padded shapes, and at last a batch that is empty: no token, and zero globals.
 
     Args:
         fixed: tokens of each modality to pad to.
@@ -60,10 +60,9 @@ def batches(
     loader = Loader(store, split, batch_tokens=16384, seed=0, shuffle=False, subset=rows)
     arrays: Arrays = {}
     for batch in loader.one_pass():
-        real = np.asarray(batch.index) >= 0
-        arrays = padded({name: a[real] for name, a in deployed.arrays(batch).items()}, fixed)
+        arrays = padded(deployed.arrays(batch), fixed)
         yield arrays
-    yield {name: np.zeros_like(array[:1]) for name, array in arrays.items()}
+    yield {name: np.zeros_like(array) for name, array in arrays.items()}
 
 
 def padded(arrays: Arrays, fixed: Mapping[str, int] | None) -> Arrays:
@@ -99,25 +98,22 @@ def jitted(deployed: Deployed) -> Run:
 
 def differences(
     ours: Run, theirs: Run, given: Sequence[Arrays], outputs: Sequence[str], *, free: bool
-) -> tuple[dict[str, float], int]:
-    """The largest difference of each output, |theirs - ours| / max(1, |ours|), and the number of examples.
+) -> dict[str, float]:
+    """The largest difference of each output, |theirs - ours| / max(1, |ours|).
 
     Args:
         given: batches; with `free` sizes some of their examples are also given alone, without padding, to `theirs`.
     """
     largest = dict.fromkeys(outputs, 0.0)
-    total = 0
     step = max(sum(len(next(iter(b.values()))) for b in given) // EXACT, 1)
     for arrays in given:
         wanted = ours(arrays)
         _compare(largest, theirs(arrays), wanted, outputs)
-        size = len(wanted[0])
-        total += size
-        for row in range(0, size, step) if free else ():
+        for row in range(0, len(wanted[0]), step) if free else ():
             single = theirs(alone(arrays, row))
             same = [w[row : row + 1, : s.shape[1]] if s.ndim > 1 else w[row : row + 1] for w, s in zip(wanted, single)]
             _compare(largest, single, same, outputs)
-    return largest, total
+    return largest
 
 
 def _compare(

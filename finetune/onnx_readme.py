@@ -84,7 +84,7 @@ def readme(inputs: Sequence[Port], outputs: Sequence[Port], metrics: Mapping[str
         f"Number of tokens of each modality: {axis}. All arrays are float32. What stands in the place of padding does "
         "not matter, and order among the tokens only as far as it did in training. Transforms and standardisation are "
         "inside: give raw values in the units below.",
-        f"Compared with JAX on {metrics['rows']:,} examples of split `{metrics['split']}` and an empty one: largest "
+        f"Compared with JAX on {metrics['rows']:,} examples of split `{metrics['split']}` and on empty ones: largest "
         f"difference {max(metrics['largest_difference'].values()):.1e} of {metrics['tolerance']:.0e} allowed.",
         "## Inputs, in order",
         _table(inputs),

@@ -103,7 +103,8 @@ def _mean(record: Mapping[str, Any]) -> str:
 
 
 def _equal(record: Mapping[str, Any]) -> str:
-    return f"{_mark(record)}{record['equal to']:,} [{record['low']:,}, {record['high']:,}]"
+    interval = "" if record["out of range"] else f" [{record['low']:,}, {record['high']:,}]"
+    return f"{_mark(record)}{record['equal to']:,}{interval}"
 
 
 def _mark(record: Mapping[str, Any]) -> str:

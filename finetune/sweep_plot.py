@@ -45,7 +45,7 @@ def label_curves(
         counts = sorted({r["labels"] for r in summary})
         ax.set_xticks(counts, [f"{n:,}" for n in counts])
         ax.xaxis.set_minor_formatter(NullFormatter())
-        values = [r[metric.title] for r in rows if r[metric.title]]
+        values = [r[metric.title] for r in rows if r[metric.title]] + [row["value"] for row in published]
         if values and min(values) > 0 and max(values) > 8 * min(values):
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter(ScalarFormatter())

@@ -166,7 +166,9 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> None:
     """
     if not (folder / RECORD).is_file():
         return
-    before, now = flatten(json.loads((folder / RECORD).read_text())), flatten(dict(record))
+    plain = json.loads(json.dumps({"finetune": to_dict(FinetuneConfig()), "evaluate": to_dict(EvaluateConfig())}))
+    before = flatten(plain) | flatten(json.loads((folder / RECORD).read_text()))  # settings that came later had no say
+    now = flatten(dict(record))
     different = [f"{k}: {before.get(k)} -> {now.get(k)}" for k in {**before, **now} if before.get(k) != now.get(k)]
     if different:
         raise RunError(
