@@ -123,7 +123,7 @@ def in_float32(tagger: Tagger) -> Tagger:
     """The tagger with its arithmetic in float32: onnxruntime's CPU lacks bfloat16 for most operators."""
     for _, module in nnx.iter_modules(tagger):
         if getattr(module, "dtype", None) == jnp.bfloat16:
-            module.dtype = jnp.dtype("float32")
+            vars(module)["dtype"] = jnp.dtype("float32")
     return tagger
 
 

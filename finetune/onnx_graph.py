@@ -42,7 +42,7 @@ def symbols(shapes: Sequence[tuple[int | str, ...]]) -> list[jax.ShapeDtypeStruc
     """Float arrays of these shapes, a text standing for a free size (the same text for the same size)."""
     scope = export.SymbolicScope()
     names = dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str))
-    known = {name: export.symbolic_shape(name, scope=scope)[0] for name in names}
+    known: dict[Any, Any] = {name: export.symbolic_shape(name, scope=scope)[0] for name in names}
     return [jax.ShapeDtypeStruct(tuple(known.get(n, n) for n in shape), np.float32) for shape in shapes]
 
 

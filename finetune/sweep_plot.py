@@ -33,7 +33,10 @@ def label_curves(
             here = sorted((r for r in summary if r["arm"] == name), key=lambda r: r["labels"])
             x, mean = (np.array([r[key] for r in here], float) for key in ("labels", "mean"))
             std = np.array([r["std"] or 0.0 for r in here])
-            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS) % len(LINES)]}
+            style: dict[str, Any] = {
+                "color": COLOURS[i % len(COLOURS)],
+                "linestyle": LINES[i // len(COLOURS) % len(LINES)],
+            }
             ax.plot(x, mean, marker=MARKS[i % len(MARKS)], markersize=9, label=name, **style)
             ax.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.18, linewidth=0)
             dots = [(r["labels"], r[metric.title]) for r in rows if r["arm"] == name and r[metric.title] is not None]

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from foundation.command import PRESET_FOLDERS, Command, to_yaml
+from foundation.command import Command, to_yaml
 from foundation.errors import ConfigError, RunError
+from foundation.job_array import array_script
 from foundation.plots import save
 from foundation.progress import console
 from foundation.runs import write_json
@@ -166,17 +167,10 @@ def _between(interval: tuple[float, float]) -> str:
 
 def job_script(store: Path, cfg: ScalingConfig, out: Path, count: int) -> Path:
     """Writes OUT/scaling.sh, a SLURM job array of one task for each point, from configs/cluster/scaling.sh."""
-    template = next(folder / "cluster/scaling.sh" for folder in PRESET_FOLDERS if (folder / "cluster").is_dir())
     out.mkdir(parents=True, exist_ok=True)
     settings = out / "scaling.yaml"
     settings.write_text(to_yaml(cfg))
-    text = template.read_text().replace("--array=0-11", f"--array=0-{count - 1}")
-    for name, value in {"STORE": store, "CONFIG": settings, "OUT": out}.items():
-        start = text.index(f"\n{name}=${{{name}:-") + len(f"\n{name}=${{{name}:-")
-        text = text[:start] + str(value.absolute()) + text[text.index("}", start) :]
-    script = out / "scaling.sh"
-    script.write_text(text)
-    return script
+    return array_script("scaling.sh", out, count, {"STORE": store, "CONFIG": settings, "OUT": out})
 
 
 def run(args: Any) -> None:
