@@ -44,17 +44,21 @@ def test_a_pretrained_encoder_is_no_start_for_another_model():
         check_mode(FinetuneConfig(model="part"), pretrained=True)
 
 
-def test_every_backbone_has_a_vector_per_token_but_pcnn():
-    """Token, edge and pooling heads stand on `Encoded.tokens`, which is as wide as `pooled`."""
+def test_tokens_are_as_wide_as_the_pooled_vector():
+    """What heads of tokens, of pairs and attention pooling stand on."""
     spec = schema()
     b = batch(spec)
     for name in REFERENCES:
-        backbone = build_backbone(
-            spec, statistics(spec), FinetuneConfig(model=name, references=SMALL), rngs=nnx.Rngs(0)
-        )
-        found = jax.eval_shape(lambda b, backbone=backbone: backbone(b), b)
-        assert found.tokens.shape == (*b.modalities["particles"].mask.shape, backbone.width), name
-        assert found.pooled.shape == found.summary.shape == (b.size, backbone.width), name
+        config = FinetuneConfig(model=name, references=SMALL)
+        backbone = build_backbone(spec, statistics(spec), config, rngs=nnx.Rngs(0))
+
+        def vectors(b, backbone=backbone):
+            found = backbone(b)
+            return found.tokens, found.pooled, found.summary
+
+        tokens, pooled, summary = jax.eval_shape(vectors, b)
+        assert tokens.shape == (*b.modalities["particles"].mask.shape, backbone.width), name
+        assert pooled.shape == summary.shape == (b.size, backbone.width), name
 
 
 @pytest.fixture(scope="module")
