@@ -46,7 +46,7 @@ class SweepConfig:
             `labels=N`; where several hold, the last of these counts most.
         evaluate: what to evaluate on; without a bootstrap, since the seeds show the spread.
         reference: the start whose labels are counted in the label efficiency.
-        data_set: name of a data set in sweep/published, to compare with the figures published for it.
+        data_set: name of a data set in sweep/published.yml, to compare with the figures published for it.
     """
 
     labels: tuple[int, ...] = (100, 300, 1000)

@@ -16,7 +16,7 @@ from foundation.command import find_preset
 from foundation.errors import ConfigError, RunError, close_names
 from foundation.runs import flatten
 
-PUBLISHED = "sweep/published"
+PUBLISHED = "sweep/published.yml"
 REPLICAS = 1000
 
 

@@ -292,7 +292,7 @@ def test_metrics_are_found_by_name() -> None:
 
 
 def test_published_figures_were_read_and_name_their_difference() -> None:
-    table = yaml.safe_load(find_preset("sweep/published").read_text())
+    table = yaml.safe_load(find_preset("sweep/published.yml").read_text())
     for name, entry in table.items():
         assert entry["compare"], name
         for row in entry["figures"]:
