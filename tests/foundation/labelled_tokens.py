@@ -95,7 +95,6 @@ def ingest_labelled(folder: Path, rows: int = 400, seed: int = 0, **changed: np.
     with uproot.recreate(folder / "labelled.root") as file:
         file["tree"] = columns(rows, seed) | changed
     cfg = IngestConfig(unknown_label="unlabelled")
-    schema = DetectorSchema.load(SCHEMA)
-    return Store.open(ingest([folder / "labelled.root"], schema=schema, cfg=cfg, out=folder / "store"))
+    return Store.open(
         ingest([folder / "labelled.root"], schema=DetectorSchema.load(SCHEMA), cfg=cfg, out=folder / "store")
     )
