@@ -26,8 +26,6 @@ from finetune_speed import speed
 from finetune_sweeps import Figures, classes, deepjet, top
 from harness import publish
 
-from foundation.compilation_cache import keep_compiled
-
 PARTS = ("speed", "l1jets", "top", "deepjet", "classes")
 GOALS = {
     "seconds_cold": "<= 60",
@@ -44,7 +42,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts")
     parser.add_argument("--encoder", type=Path, help="for `top`: the encoder that benchmarks/embedding.py pretrained")
     given = parser.parse_args()
-    keep_compiled()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
