@@ -16,7 +16,10 @@ from foundation.runs import Run
 from foundation.store import Store
 
 FILE = Path(__file__).parents[2] / "shared/data/l1jets/ggHHbbbb_PU200.root"
-SHAPE = ("--cfg.encoder.width", 32, "--cfg.encoder.dropout", 0.2, "--cfg.train.steps", 400, "--cfg.train.ema", 0.99)
+SHAPE = (
+    *("--cfg.encoder.width", 32, "--cfg.encoder.dropout", 0.2, "--cfg.encoder.counts", "true"),
+    *("--cfg.train.steps", 400, "--cfg.train.ema", 0.99),
+)
 SIGNAL, BACKGROUND = ["b"], ["light", "gluon"]
 
 

@@ -37,6 +37,8 @@ class EncoderConfig:
         hidden: width of the feed-forward layers, as a multiple of `width`.
         pair_features: bias the attention with ln deltaR, ln kT, ln z, ln m^2 of each pair of tokens.
         pair_width: hidden width of the network behind that bias.
+        counts: tell the summary token how many tokens of each modality there are: attention and a mean over tokens are
+            blind to it but for the summary token's own share.
         dropout: rate, in training only.
         precision: of the arithmetic; parameters stay float32.
         remat: work each block's intermediate values out again for the gradient instead of keeping them: less memory,
@@ -49,6 +51,7 @@ class EncoderConfig:
     hidden: int = 3
     pair_features: bool = False
     pair_width: int = 16
+    counts: bool = False
     dropout: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
@@ -127,7 +130,8 @@ class Encoder(nnx.Module):
             {n: nnx.Linear(len(m.features), config.width, dtype=dtype, rngs=rngs) for n, m in schema.modalities.items()}
         )
         self.global_input = FeatureInput(schema.globals, *statistics["globals"]) if schema.globals else None
-        self.global_embed = nnx.Linear(max(len(schema.globals), 1), config.width, dtype=dtype, rngs=rngs)
+        around = max(len(schema.globals), 1) + config.counts * len(self.names)
+        self.global_embed = nnx.Linear(around, config.width, dtype=dtype, rngs=rngs)
         hidden = config.hidden * config.width
         self.blocks = nnx.List(
             [
@@ -200,9 +204,13 @@ class Encoder(nnx.Module):
         return jax.lax.scan(step, x_BND, (stacked, jnp.arange(len(self.blocks))))[0]
 
     def _globals(self, batch: TokenBatch) -> Float[Array, "B G"]:
-        if self.global_input is None:
-            return jnp.ones((batch.size, 1), jnp.float32)
-        return self.global_input(jnp.asarray(batch.globals))
+        known = jnp.ones((batch.size, 1), jnp.float32)
+        if self.global_input is not None:
+            known = self.global_input(jnp.asarray(batch.globals))
+        if not self.config.counts:
+            return known
+        counts = jnp.stack([jnp.sum(batch.modalities[n].mask, axis=1, dtype=jnp.float32) for n in self.names], axis=1)
+        return jnp.concatenate([known, jnp.log1p(counts)], axis=1)
 
     def _pair_bias(self, batch: TokenBatch) -> Float[Array, "B H N N"] | None:
         """Pair features within each modality that has coordinates; zero between modalities and for the summary."""

@@ -54,6 +54,21 @@ def test_values_behind_the_mask_are_never_seen():
     np.testing.assert_allclose(model(b).pooled, model(dirty).pooled, atol=2e-5)
 
 
+def test_counts_of_every_modality_reach_the_output():
+    """The columns of the counts alone set to zero: the embedding must move, and then know nothing of `counts`."""
+    spec = schema(("particles", "muons"), with_globals=True)
+    counted, b = encoder(spec, counts=True), batch(spec)
+    plain = encoder(spec)
+    kernel = counted.global_embed.kernel
+    assert kernel.shape[0] == plain.global_embed.kernel.shape[0] + 2
+    before = counted(b).pooled
+    kernel[...] = kernel[...].at[-2:].set(0.0)
+    after = counted(b).pooled
+    assert float(jnp.abs(before - after).max()) > 1e-2
+    plain.global_embed.kernel[...] = kernel[...][:-2]
+    np.testing.assert_allclose(plain(b).pooled, after, atol=1e-6)
+
+
 def test_pair_bias_reaches_the_output():
     """Same parameters elsewhere; the pair network alone moved: the embedding must move with it."""
     spec = schema()
