@@ -33,7 +33,7 @@ def ingested(file: Path, preset: str, store: Path) -> Path:
 def means(prefix: str, found: dict[str, Any], metric: str) -> Figures:
     """PREFIX_METRIC_ARM_LABELS: mean over the seeds."""
     name = f"{prefix}_{metric.replace('/', '_')}"
-    return {f"{name}_{row['arm']}_{row['labels']}": row["mean"] for row in found[metric]["summary"]}
+    return {f"{name}_{row['arm'].replace(', ', '_')}_{row['labels']}": row["mean"] for row in found[metric]["summary"]}
 
 
 def top(folder: Path, seeds: Sequence[int], encoder: Path | None) -> Figures:
