@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scaling": ("pretrain.scaling:COMMAND", "pretrainings of many sizes -> scaling law, and what a budget deserves"),
     "embed": ("finetune.embed:COMMAND", "encoder + store -> embeddings as Parquet and ROOT"),
     "finetune": ("finetune.command:COMMAND", "encoder (or store, from scratch) + labels -> tagger or regressor"),
+    "anomaly": ("finetune.anomaly.command:COMMAND", "fit, score, rates, display: anomaly triggers without labels"),
     "sweep": ("finetune.sweep:COMMAND", "labels x starting points x modes x seeds -> one table and plot"),
     "evaluate": ("distill_to_fpga.evaluate:COMMAND", "tagger, student -> metrics, plots, predictions"),
     "compare": ("finetune.compare:COMMAND", "evaluations of the same rows -> side by side, differences with errors"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import json
 import shlex
 import sys
@@ -72,6 +73,38 @@ class Command:
             if word == "--cfg" or word.startswith("--cfg."):
                 kept += [word] if "=" in word else list(argv[position : position + 2])
         return _parse(parser, kept).cfg
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """A subcommand of subcommands: `detfm anomaly fit ...`.
+
+    Attributes:
+        commands: name -> (`package.module:ATTRIBUTE` of a Command, one line for people); imported when called.
+        description: one paragraph for `--help`.
+    """
+
+    commands: dict[str, tuple[str, str]]
+    description: str = ""
+
+    def usage(self, name: str) -> str:
+        lines = [f"usage: detfm {name} {{{','.join(self.commands)}}} ...", "", self.description, ""]
+        lines += [f"  {each:<10} {text}" for each, (_, text) in self.commands.items()]
+        return "\n".join([*lines, "", f"`detfm {name} {next(iter(self.commands))} --help` explains one of them."])
+
+    def command(self, name: str, which: str) -> Command:
+        """The command of that name. Raises ConfigError: there is none."""
+        if which not in self.commands:
+            from foundation.errors import close_names
+
+            raise ConfigError(f"`detfm {name}` has no command '{which}'; {close_names(which, self.commands)}")
+        module, attribute = self.commands[which][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def __call__(self, name: str, argv: Sequence[str]) -> Any:
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            return sys.stdout.write(self.usage(name) + "\n")
+        return self.command(name, argv[0])(f"{name} {argv[0]}", argv[1:])
 
 
 def _parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> Any:

@@ -1,0 +1,1 @@
+"""Anomaly triggers: the normal is learnt from unlabelled crossings, and every crossing gets a score."""
