@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from foundation.batch import Tokens
 from foundation.errors import DataError, SchemaError, close_names
+from foundation.hardware_inputs import to_counts
 from foundation.schema import DetectorSchema, Hardware
 
 
@@ -103,11 +104,10 @@ def to_hardware(tokens: Tokens, layout: HardwareLayout) -> tuple[Int[np.ndarray,
     if not np.isfinite(chosen).all():
         name = list(layout.features)[int(np.argwhere(~np.isfinite(chosen))[0][-1])]
         raise DataError(f"feature '{name}' of modality '{layout.modality}' is NaN or infinite in some token")
-    exact = np.floor(chosen / layout.lsb + 0.5)
-    clipped = np.clip(exact, layout.low, layout.high)
+    clipped = to_counts(chosen, list(layout.features.values()))
     integers = np.zeros((len(values), layout.tokens, len(layout.features)), np.int32)
     integers[:, :kept] = clipped
-    return integers, (clipped != exact).sum((0, 1))
+    return integers, (clipped != np.floor(chosen / layout.lsb + 0.5)).sum((0, 1))
 
 
 def from_hardware(integers: Int[np.ndarray, "B K H"], layout: HardwareLayout) -> Float[np.ndarray, "B K H"]:
