@@ -1,20 +1,22 @@
-"""`detfm distill`: a tagger becomes a tiny, quantised, pruned student over hardware integers."""
+"""`detfm distill`: a tagger (or an anomaly model) becomes a tiny, quantised, pruned student over hardware integers."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from distill_to_fpga.distill import DistillConfig, Distilled, Examples, distill
-from distill_to_fpga.inputs import HardwareLayout, hardware_layout, to_hardware
-from distill_to_fpga.lower import lower
-from distill_to_fpga.students import StudentConfig, save_student
+from distill_to_fpga.anomaly.distill import distill_score
+from distill_to_fpga.config import REFERENCE, STUDENT, DistillRunConfig
+from distill_to_fpga.distill import Distilled, distill
+from distill_to_fpga.inputs import HardwareLayout, hardware_integers, hardware_layout
+from distill_to_fpga.objective import Examples
+from distill_to_fpga.students import save_student
+from distill_to_fpga.written import describe, write_history
+from finetune.anomaly.saved import STAGE as ANOMALY
 from finetune.config import FinetuneConfig
 from finetune.labelled import labelled_rows
 from finetune.model import Tagger, outputs
@@ -25,28 +27,6 @@ from foundation.errors import ConfigError
 from foundation.progress import console
 from foundation.runs import Run, make_room
 from foundation.store import Store
-from foundation.train import METRICS
-
-STUDENT, REFERENCE = "student", "reference"
-
-
-@dataclass(frozen=True)
-class DistillRunConfig:
-    """A student and how it is made.
-
-    Attributes:
-        modality: whose tokens the trigger board receives; empty: the schema's first.
-        student: the network.
-        distill: its training.
-        reference: also train the floating-point student of the same shape on the teacher's labelled examples alone.
-        seed: of the initial weights and the order of examples.
-    """
-
-    modality: str = ""
-    student: StudentConfig = field(default_factory=StudentConfig)
-    distill: DistillConfig = field(default_factory=DistillConfig)
-    reference: bool = True
-    seed: int = 0
 
 
 def distill_run(
@@ -57,20 +37,22 @@ def distill_run(
     store: str | Path | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Distils a finetune run into a student.
+    """Distils a finetune or anomaly run into a student; for the latter see `distill_to_fpga.anomaly.distill`.
 
-    The teacher labels the whole `train` split; true labels enter for the examples that the teacher was given, and for
+    A tagger labels the whole `train` split; true labels enter for the examples that the teacher was given, and for
     no others. The reference sees those labelled examples only.
 
     Args:
-        teacher: a finetune run.
+        teacher: a finetune or anomaly run.
         store: the data, if it has moved.
         out: run folder to write.
 
     Raises:
         RunError, DataError, SchemaError, ConfigError, TrainingError: see the modules that raise them.
     """
-    origin = Run.open(teacher, "finetune")
+    origin = Run.open(teacher, "finetune", ANOMALY)
+    if origin.stage == ANOMALY:
+        return distill_score(origin, cfg=cfg, out=out, store=store, overwrite=overwrite)
     where = Path(store) if store is not None else origin.input("store")
     data, tagger = Store.open(where), checked_teacher(load_tagger(origin))
     layout = hardware_layout(
@@ -97,8 +79,7 @@ def distill_run(
         reference = train_reference(cfg, train, labelled, tagger, validation)
         save_student(run.path / REFERENCE, reference.student, layout)
         results["reference"] = {"seconds": reference.seconds, "labels": len(labelled)}
-    lines = [json.dumps({**record, "step": int(record["step"])}) + "\n" for record in student.history]
-    (run.path / METRICS).write_text("".join(lines))
+    write_history(run, student)
     run.write("metrics.json", results)
     return run
 
@@ -141,19 +122,6 @@ def examples(
     return Examples(integers, labels, predicted[:, : len(task.classes)].astype(np.float32), targets)
 
 
-def hardware_integers(
-    data: Store, layout: HardwareLayout, split: str, rows: int = 8192
-) -> tuple[Int[np.ndarray, "n K H"], Int[np.ndarray, " H"]]:
-    """What the trigger board receives of a whole split, in row order, and the saturated values per feature."""
-    parts, saturated = [], np.zeros(len(layout.features), np.int64)
-    for first in range(0, data.length(split), rows):
-        batch = data.read(split, np.arange(first, min(first + rows, data.length(split))))
-        integers, clipped = to_hardware(batch.modalities[layout.modality], layout)
-        parts.append(integers)
-        saturated += clipped
-    return np.concatenate(parts), saturated
-
-
 def train_reference(
     cfg: DistillRunConfig, train: Examples, labelled: Int[np.ndarray, " n"], tagger: Tagger, validation: Examples
 ) -> Distilled:
@@ -169,22 +137,16 @@ def train_reference(
     return distill(training, shape, only, tagger.task.classes, tagger.task.regression, validation, cfg.seed)
 
 
-def describe(distilled: Distilled, layout: HardwareLayout) -> dict[str, float]:
-    """Size of the student and how long it took."""
-    from distill_to_fpga.estimate import estimate
-
-    return {**estimate(lower(distilled.student, layout)).to_dict(), "seconds": distilled.seconds}
-
-
 COMMAND = Command(
     run=lambda args: distill_run(args.teacher, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
     config=DistillRunConfig,
     arguments=lambda parser: (
-        parser.add_argument("teacher", help="a finetune run"),
+        parser.add_argument("teacher", help="a finetune or anomaly run"),
         parser.add_argument("--store", help="the data, if it has moved"),
         parser.add_argument("--out", default="runs/student", help="run folder to write"),
         parser.add_argument("--overwrite", action="store_true", help="replace a distill run at --out"),
     ),
-    description="Distils a tagger into a quantised student over the integers that the trigger board receives. "
+    description="Distils a tagger, or an anomaly model's score, into a quantised student over the integers that the "
+    "trigger board receives. "
     "Example: detfm distill runs/finetune --cfg quickstart/distill --cfg.distill.ebops_budget 20000 --out runs/student",
 )

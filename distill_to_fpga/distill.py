@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
-from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, input_scaling
+from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, scaling_of
 from distill_to_fpga.students.student import size
 from foundation.errors import TrainingError
 from foundation.progress import progress
@@ -75,7 +75,7 @@ def distill(
     """
     config.check()
     train = checked(train, config, student_config, classes, regressions)
-    offset, shift = input_scaling(np.asarray(train.integers))
+    offset, shift = scaling_of(student_config, np.asarray(train.integers))
     student = build_student(student_config, offset, shift, classes, regressions, seed)
     start = time.monotonic()
     trained, history = _train(student, config, train, validation, seed)
@@ -146,7 +146,7 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
 def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Array) -> Any:
     student = plan.student(trainable, rest)
     outputs = student(examples.integers, plan.mode)
-    terms = losses(outputs, examples, plan.config, len(student.classes))
+    terms = losses(outputs / student.unit, examples, plan.config, len(student.classes))
     loss = sum(terms.values(), jnp.zeros(()))
     if plan.mode == "train":
         terms["ebops"], bits = size(*nnx.split(student), plan.mode)

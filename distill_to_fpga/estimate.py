@@ -133,9 +133,11 @@ def _(op: ops.Scale, out: Wire, *inputs: Wire) -> AdderGraph:
 
 @cost.register
 def _(op: ops.Mul, out: Wire, *inputs: Wire) -> AdderGraph:
-    """An array multiplier: one cell per pair of bits, rows added in a tree."""
+    """An array multiplier: one cell per pair of bits, rows added in a tree; a square has each mixed pair once."""
     rows = np.minimum(inputs[0].bits, inputs[1].bits)
-    return AdderGraph(int(np.maximum(rows - 1, 0).sum()), ebops(op, *inputs), depth_of_tree(int(rows.max(initial=0))))
+    same = inputs[0].name == inputs[1].name
+    cells = int((rows * (rows + 1) // 2).sum()) if same else ebops(op, *inputs)
+    return AdderGraph(int(np.maximum(rows - 1, 0).sum()), cells, depth_of_tree(int(rows.max(initial=0))))
 
 
 @cost.register

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from rich.table import Table
 
-from distill_to_fpga.command import REFERENCE, STUDENT, hardware_integers
+from distill_to_fpga.config import REFERENCE, STUDENT
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.containers import container
 from distill_to_fpga.hls.project import GRAPH
 from distill_to_fpga.hls.simulate import simulate
+from distill_to_fpga.inputs import hardware_integers
 from distill_to_fpga.students import load_student, predict, predict_exact
 from distill_to_fpga.verify import PROJECT
 from finetune.evaluate import EvaluateConfig, evaluate_tagger

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from distill_to_fpga.command import STUDENT, hardware_integers
+from distill_to_fpga.config import STUDENT
 from distill_to_fpga.hls import InputFeature, Interface, export_graph
-from distill_to_fpga.inputs import HardwareLayout
+from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.lower import lower
 from distill_to_fpga.students import Student, load_student
 from distill_to_fpga.vectors import make_vectors

@@ -15,6 +15,7 @@ from foundation.batch import Tokens
 from foundation.errors import DataError, SchemaError, close_names
 from foundation.hardware_inputs import to_counts
 from foundation.schema import DetectorSchema, Hardware
+from foundation.store import Store
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,16 @@ def to_hardware(tokens: Tokens, layout: HardwareLayout) -> tuple[Int[np.ndarray,
 def from_hardware(integers: Int[np.ndarray, "B K H"], layout: HardwareLayout) -> Float[np.ndarray, "B K H"]:
     """Physical values of hardware integers, float32."""
     return (integers * layout.lsb).astype(np.float32)
+
+
+def hardware_integers(
+    data: Store, layout: HardwareLayout, split: str, rows: int = 8192
+) -> tuple[Int[np.ndarray, "n K H"], Int[np.ndarray, " H"]]:
+    """What the trigger board receives of a whole split, in row order, and the saturated values per feature."""
+    parts, saturated = [], np.zeros(len(layout.features), np.int64)
+    for first in range(0, data.length(split), rows):
+        batch = data.read(split, np.arange(first, min(first + rows, data.length(split))))
+        integers, clipped = to_hardware(batch.modalities[layout.modality], layout)
+        parts.append(integers)
+        saturated += clipped
+    return np.concatenate(parts), saturated

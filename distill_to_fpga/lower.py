@@ -10,7 +10,17 @@ from jaxtyping import Int
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire
 from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.quantize import ActivationQuantizer
-from distill_to_fpga.students.layers import Dense, Flatten, InputScale, Relu, SumTokens
+from distill_to_fpga.students.layers import (
+    Dense,
+    Flatten,
+    InputScale,
+    Patches,
+    Relu,
+    Residual,
+    ScoreOutput,
+    SumOfSquares,
+    SumTokens,
+)
 from distill_to_fpga.students.student import Student
 from foundation.errors import ConfigError
 
@@ -20,7 +30,8 @@ FLOAT32_BITS = 24
 def lower(student: Student, layout: HardwareLayout, name: str = "student", version: int = 1) -> FixedPointGraph:
     """The frozen student's graph: input `layout.modality`, hardware integers; output `outputs`, exact and unrounded.
 
-    The outputs are the class logits, then the regression outputs, each in units of 2^-fraction of the output wire.
+    The outputs are the class logits, then the regression outputs, each in units of 2^-fraction of the output wire; or
+    the one score, unsigned and saturating.
     Weights with no bits are zeros of the graph's matrices, and its back ends emit nothing for them.
 
     Args:
@@ -36,9 +47,10 @@ def lower(student: Student, layout: HardwareLayout, name: str = "student", versi
     if not student.config.quantized:
         raise ConfigError("a floating-point student has no firmware; distil with student.quantized: true")
     scale = student.layers[0]
-    if len(layout.features) != len(scale.offset[...]) or layout.tokens != student.config.tokens:
+    features = scale.offset.shape[-1]
+    if len(layout.features) != features or layout.tokens != student.config.tokens:
         raise ConfigError(
-            f"the student takes {student.config.tokens} tokens of {len(scale.offset[...])} features, "
+            f"the student takes {student.config.tokens} tokens of {features} features, "
             f"the layout has {layout.tokens} of {len(layout.features)}"
         )
     g = GraphBuilder(name, version)
@@ -67,7 +79,28 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
             return g.shift(g.sum(x, axis=0), -layer.shift)
         case Flatten():
             return g.flatten(x)
+        case Patches():
+            return _lower_patches(g, x, layer)
+        case Residual():
+            restored = x
+            for inner in layer.layers:
+                restored = _lower_layer(g, restored, inner)
+            return g.sub(x, restored)
+        case SumOfSquares():
+            return g.reshape(g.sum(g.mul(x, x), axis=0), (1,))
+        case ScoreOutput():
+            x = g.quantize(x, False, layer.bits, layer.fraction, rounding="half_up", overflow="saturate")
+            return g.shift(x, layer.shift)
     raise TypeError(f"no rule to lower {type(layer).__name__}")
+
+
+def _lower_patches(g: GraphBuilder, x: Wire, layer: Patches) -> Wire:
+    """Row r of every patch is one slice of the image; side by side they are the patches."""
+    (height, width), (rows, columns) = layer.image, layer.patch
+    lines = g.reshape(x, (height // rows, rows, width * x.shape[-1]))
+    parts = [g.slice(lines, row, row + 1, axis=1) for row in range(rows)]
+    shaped = [g.reshape(part, (layer.count, columns * x.shape[-1])) for part in parts]
+    return g.concat(shaped, axis=-1) if rows > 1 else shaped[0]
 
 
 def _integers(values: Any, fraction: Any) -> tuple[Int[np.ndarray, ...], Int[np.ndarray, ...]]:

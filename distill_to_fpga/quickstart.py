@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from distill_to_fpga.command import REFERENCE
+from distill_to_fpga.config import REFERENCE
 from distill_to_fpga.verify import RESULT
 from foundation import plots
 from foundation.cli import dispatch

@@ -1,21 +1,19 @@
 """Students: networks small enough for a trigger board, from hardware integers to logits."""
 
-from distill_to_fpga.students.config import StudentConfig
+from distill_to_fpga.students.config import SCORE, StudentConfig
 from distill_to_fpga.students.freeze import freeze, quantize_after_training
 from distill_to_fpga.students.persist import load_student, save_student
 from distill_to_fpga.students.student import (
-    DeepSetsStudent,
-    MLPStudent,
     Student,
     build_student,
-    input_scaling,
     predict,
     predict_exact,
+    scaling_of,
 )
+from foundation.hardware_inputs import input_scaling
 
 __all__ = [
-    "DeepSetsStudent",
-    "MLPStudent",
+    "SCORE",
     "Student",
     "StudentConfig",
     "build_student",
@@ -26,4 +24,5 @@ __all__ = [
     "predict_exact",
     "quantize_after_training",
     "save_student",
+    "scaling_of",
 ]

@@ -7,18 +7,37 @@ from typing import Literal
 
 from foundation.errors import ConfigError
 
+Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn"]
+SCORE = "score"  # the name of the one output of a student of an anomaly model
+DISTANCES: tuple[Kind, ...] = ("vae_encoder", "embedding_autoencoder")  # whose output is a sum of squares
+
 
 @dataclass(frozen=True)
 class StudentConfig:
     """A network small enough for a trigger board.
 
     Attributes:
-        kind: `deepsets` (one small network for every token, summed over tokens, then a second network) or `mlp`.
-        tokens: the first so many tokens are the input.
+        kind: `deepsets` (one small network for every token, summed over tokens, then a second network); `mlp`;
+            `vae_encoder` (the sum of the squares of a network's outputs: AXOL1TL v3 and v4, arXiv:2411.19506);
+            `embedding_autoencoder` (an embedding, and the squared distance to what an autoencoder restores of it: the
+            shape of AXOL1TL v5); `cnn` (one layer shared by the patches of an image, then dense layers: CICADA, CMS
+            DP-2023/086).
+        tokens: the first so many tokens are the input; of an image all its pixels.
         features: names of the modality's features to use; empty means all that have a hardware type.
         phi: widths of the per-token layers (deepsets).
         rho: widths of the hidden layers after the sum (deepsets).
-        hidden: widths of the hidden layers (mlp).
+        hidden: widths of the hidden layers (mlp, vae_encoder; of cnn those after the patches).
+        latent: number of outputs whose squares are summed (vae_encoder).
+        embedding: widths of the layers that make the embedding, which is the last of them (embedding_autoencoder).
+        bottleneck: widths of the hidden layers between the embedding and what is restored of it.
+        image: rows and columns (cnn).
+        patch: rows and columns of a patch; patches do not overlap (cnn).
+        filters: outputs for each patch (cnn).
+        scaling: whether a feature is shifted and scaled alike wherever it stands, or in each `place` by itself, where
+            places mean something (missing energy first, then electrons, ...).
+        score_bits: width of the one unsigned, saturating output of a student of an anomaly model, a score. 0: the
+            outputs are logits and regressions, exact and unrounded.
+        score_integer: how many of the bits lie above the binary point: 18 and 14 make `ap_ufixed<18, 14>`.
         quantized: false gives the floating-point student of the same shape, as a reference.
         weight_granularity: how many weights share one width: none, those of one output channel, or all of a layer.
         activation_granularity: one width per channel, or one per layer.
@@ -26,22 +45,60 @@ class StudentConfig:
         activation_fraction: fractional bits of activations and of the scaled inputs before training.
     """
 
-    kind: Literal["deepsets", "mlp"] = "deepsets"
+    kind: Kind = "deepsets"
     tokens: int = 16
     features: tuple[str, ...] = ()
     phi: tuple[int, ...] = (16, 8)
     rho: tuple[int, ...] = (16,)
     hidden: tuple[int, ...] = (32, 32)
+    latent: int = 8
+    embedding: tuple[int, ...] = (29, 10)
+    bottleneck: tuple[int, ...] = (9, 6, 4, 6, 9)
+    image: tuple[int, int] = (18, 14)
+    patch: tuple[int, int] = (2, 2)
+    filters: int = 4
+    scaling: Literal["feature", "place"] = "feature"
+    score_bits: int = 0
+    score_integer: int = 14
     quantized: bool = True
     weight_granularity: Literal["weight", "channel", "tensor"] = "weight"
     activation_granularity: Literal["channel", "tensor"] = "channel"
     weight_fraction: int = 6
     activation_fraction: int = 5
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the layers of this kind."""
+        return {
+            "deepsets": (*self.phi, *self.rho),
+            "mlp": self.hidden,
+            "vae_encoder": (*self.hidden, self.latent),
+            "embedding_autoencoder": (*self.embedding, *self.bottleneck),
+            "cnn": (self.filters, *self.hidden),
+        }[self.kind]
+
     def check(self) -> None:
         """Raises ConfigError if the sizes make no network."""
-        widths = (*self.phi, *self.rho) if self.kind == "deepsets" else self.hidden
-        if self.tokens < 1 or any(w < 1 for w in widths):
-            raise ConfigError(f"tokens and layer widths must be at least 1; got tokens={self.tokens}, widths {widths}")
+        if self.tokens < 1 or any(w < 1 for w in self.widths):
+            raise ConfigError(
+                f"tokens and layer widths must be at least 1; got tokens={self.tokens}, widths {self.widths}"
+            )
         if self.kind == "deepsets" and not self.phi:
             raise ConfigError("a deepsets student needs at least one per-token layer: set student.phi")
+        if self.kind == "embedding_autoencoder" and not (self.embedding and self.bottleneck):
+            raise ConfigError("an embedding_autoencoder needs layers: set student.embedding and student.bottleneck")
+        if self.kind in DISTANCES and not self.score_bits:
+            raise ConfigError(f"a {self.kind} makes one score and no classes: distil it from a run of `detfm anomaly`")
+        if self.score_bits and not (4 < self.score_integer <= self.score_bits <= 32):
+            raise ConfigError(
+                f"a score needs 4 < score_integer <= score_bits <= 32; they are {self.score_integer}, {self.score_bits}"
+            )
+        if self.kind == "cnn":
+            self._check_image()
+
+    def _check_image(self) -> None:
+        (height, width), (rows, columns) = self.image, self.patch
+        if self.tokens != height * width:
+            raise ConfigError(f"an image of {height} x {width} pixels has {height * width} tokens, not {self.tokens}")
+        if min(rows, columns) < 1 or height % rows or width % columns:
+            raise ConfigError(f"patches of {rows} x {columns} do not divide an image of {height} x {width} pixels")

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Int
 
 from distill_to_fpga.quantize import MAX_FRACTION, ActivationQuantizer, integer_bits
-from distill_to_fpga.students.layers import Dense
+from distill_to_fpga.students.layers import Dense, leaves
 from distill_to_fpga.students.student import CHUNK, Student, converted, forward
 
 
@@ -25,7 +25,7 @@ def freeze(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
     """
     with jax.enable_x64(True):
         exact = _calibrated(student, integers)
-        for layer in exact.layers:
+        for layer in leaves(exact.layers):
             if isinstance(layer, (ActivationQuantizer, Dense)):
                 layer.freeze()
         return converted(exact, np.float32)
@@ -41,7 +41,7 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
     """
     with jax.enable_x64(True):
         fine = converted(student, np.float64)
-        for layer in fine.layers:
+        for layer in leaves(fine.layers):
             if isinstance(layer, ActivationQuantizer):
                 layer.fraction[...] = jnp.full_like(layer.fraction[...], MAX_FRACTION)
             elif isinstance(layer, Dense):
@@ -49,13 +49,13 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
                     above = integer_bits(values[...].min(), values[...].max())
                     fraction[...] = jnp.full_like(fraction[...], bits - 1 - above)
         exact = _calibrated(fine, integers)
-        for layer in exact.layers:
+        for layer in leaves(exact.layers):
             if isinstance(layer, ActivationQuantizer):
                 low, high = jnp.asarray(layer.low), jnp.asarray(layer.high)
                 places = bits - (low < 0) - integer_bits(low, high)
                 layer.fraction[...] = jnp.where(high > low, places, 0).astype(low.dtype)
     frozen = freeze(exact, integers)
-    for layer in frozen.layers:
+    for layer in leaves(frozen.layers):
         if isinstance(layer, ActivationQuantizer):  # rounding up may have opened one more bit at the very top
             layer.bits[...] = jnp.minimum(layer.bits[...], bits)
     return frozen
@@ -64,7 +64,7 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
 def _calibrated(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
     """A copy in float64 whose quantisers hold the extremes over `integers`."""
     exact = converted(student, np.float64)
-    for layer in exact.layers:
+    for layer in leaves(exact.layers):
         if isinstance(layer, ActivationQuantizer):
             layer.low[...], layer.high[...] = 0 * layer.low[...], 0 * layer.high[...]
     graphdef, state = nnx.split(exact)

@@ -6,7 +6,8 @@ Axes: B examples, N tokens, F features, I inputs and O outputs of a layer.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from distill_to_fpga.quantize import Mode, Width, constant_width, on_grid, power_of_two, quantize, whole_fraction
+from distill_to_fpga.quantize import (
+    Mode,
+    Width,
+    constant_width,
+    on_grid,
+    power_of_two,
+    quantize,
+    round_half_up,
+    whole_fraction,
+)
 
+SPAN_BITS = 5  # a score spans 2^5 = 32 standard deviations of what the teacher says
 Granularity = Literal["weight", "channel", "tensor"]
 
 
@@ -26,7 +37,7 @@ class Constant(nnx.Variable):
 class InputScale(nnx.Module):
     """Hardware integers to numbers around one: subtract an integer, shift by a power of two (free in hardware)."""
 
-    def __init__(self, offset: Int[np.ndarray, " F"], shift: Int[np.ndarray, " F"]):
+    def __init__(self, offset: Int[np.ndarray, "... F"], shift: Int[np.ndarray, "... F"]):
         self.offset = Constant(jnp.asarray(offset, jnp.int32))
         self.shift = Constant(jnp.asarray(shift, jnp.int32))
 
@@ -58,6 +69,81 @@ class SumTokens(nnx.Module):
 
     def __call__(self, x: Float[Array, "B N F"], mode: Mode) -> Float[Array, "B F"]:
         return x.sum(axis=1) * 2.0**-self.shift
+
+
+class Patches(nnx.Module):
+    """The pixels of an image, row by row, as tokens of patches that do not overlap: a matter of wiring.
+
+    Attributes:
+        image, patch: rows and columns.
+        count: number of patches.
+        size: pixels in each.
+    """
+
+    def __init__(self, image: tuple[int, int], patch: tuple[int, int]):
+        self.image, self.patch = tuple(image), tuple(patch)
+        self.size = patch[0] * patch[1]
+        self.count = image[0] * image[1] // self.size
+
+    def __call__(self, x: Float[Array, "B N F"], mode: Mode) -> Float[Array, "B P PF"]:
+        (height, width), (rows, columns) = self.image, self.patch
+        x = x.reshape(len(x), height // rows, rows, width // columns, columns * x.shape[-1])
+        return x.swapaxes(2, 3).reshape(len(x), self.count, -1)
+
+
+class Residual(nnx.Module):
+    """x - f(x): what layers f fail to restore."""
+
+    def __init__(self, layers: list[Any]):
+        self.layers = nnx.List(layers)
+
+    def __call__(self, x: Float[Array, "B F"], mode: Mode) -> Float[Array, "B F"]:
+        restored: Any = x
+        for layer in self.layers:
+            restored = layer(restored, mode)
+        return x - restored
+
+
+class SumOfSquares(nnx.Module):
+    """The sum of the squares of all features: one output."""
+
+    def __call__(self, x: Float[Array, "B F"], mode: Mode) -> Float[Array, "B 1"]:
+        return jnp.square(x).sum(axis=-1, keepdims=True)
+
+    def ebops(self, input_width: Float[Array, " F"]) -> Float[Array, ""]:
+        """Bits times bits of each product (arXiv:2405.00645)."""
+        return jnp.square(input_width).sum()
+
+
+class ScoreOutput(nnx.Module):
+    """An unsigned score of fixed type, rounded half up, saturating; 2^SPAN_BITS of its input fill the whole range.
+
+    Gradients pass as if nothing were rounded or clipped.
+
+    Attributes:
+        bits: width of the score.
+        fraction: binary places of the input that are kept.
+        shift: power of two by which the score is larger than the input.
+    """
+
+    def __init__(self, bits: int, integer: int):
+        self.bits, self.shift = bits, integer - SPAN_BITS
+        self.fraction = bits - SPAN_BITS
+
+    def __call__(self, x: Float[Array, "B 1"], mode: Mode) -> Float[Array, "B 1"]:
+        if mode != "float":
+            integers = jnp.clip(round_half_up(x * 2.0**self.fraction), 0, 2.0**self.bits - 1)
+            x = jax.lax.stop_gradient(integers * 2.0**-self.fraction) + (x - jax.lax.stop_gradient(x))
+        return x * 2.0**self.shift
+
+
+def leaves(layers: Iterable[Any]) -> Iterator[Any]:
+    """The layers in the order in which they act, those inside others in their place."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from leaves(layer.layers)
+        else:
+            yield layer
 
 
 class Dense(nnx.Module):

@@ -51,7 +51,8 @@ def load_student(path: str | Path) -> tuple[Student, HardwareLayout]:
         layout = load_config(HardwareLayout, description["layout"])
         with (folder / "student.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        features = np.zeros(len(layout.features), np.int64)
+        places = (config.tokens,) if config.scaling == "place" else ()
+        features = np.zeros((*places, len(layout.features)), np.int64)
         student = build_student(config, features, features, description["classes"], description["regressions"])
         _fill(student, arrays)
     except FileNotFoundError as error:

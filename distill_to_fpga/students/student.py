@@ -5,7 +5,7 @@ Axes: B examples, N tokens, F features, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,19 +16,33 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.quantize import ActivationQuantizer, Mode
-from distill_to_fpga.students.config import StudentConfig
-from distill_to_fpga.students.layers import Dense, Flatten, InputScale, Relu, SumTokens
+from distill_to_fpga.students.builder import Builder
+from distill_to_fpga.students.cnn import cnn
+from distill_to_fpga.students.config import SCORE, StudentConfig
+from distill_to_fpga.students.deepsets import deepsets
+from distill_to_fpga.students.distances import embedding_autoencoder, vae_encoder
+from distill_to_fpga.students.layers import SPAN_BITS, Dense, InputScale, SumOfSquares, leaves
+from distill_to_fpga.students.mlp import mlp
+from foundation.errors import ConfigError
+from foundation.hardware_inputs import input_scaling
 
 CHUNK = 16384  # examples per call outside training: bounds the memory
+FAMILIES: dict[str, Callable[[Builder, InputScale, int], list[Any]]] = {
+    "deepsets": deepsets,
+    "mlp": mlp,
+    "vae_encoder": vae_encoder,
+    "embedding_autoencoder": embedding_autoencoder,
+    "cnn": cnn,
+}
 
 
 class Student(nnx.Module):
-    """Base of the students.
+    """A student of any kind.
 
     Attributes:
         config: its shape.
-        classes, regressions: names of the outputs, in this order.
-        layers: the operations, from hardware integers to outputs; the last one is the Dense that makes the outputs.
+        classes, regressions: names of the outputs, in this order; a score is a regression of that name.
+        layers: the operations, from hardware integers to outputs.
     """
 
     def __init__(self, config: StudentConfig, classes: Sequence[str], regressions: Sequence[str], layers: list[Any]):
@@ -52,83 +66,18 @@ class Student(nnx.Module):
         return size(*nnx.split(self), mode)[1]
 
     def dense(self) -> list[Dense]:
-        return [layer for layer in self.layers if isinstance(layer, Dense)]
+        return [layer for layer in leaves(self.layers) if isinstance(layer, Dense)]
 
-
-class MLPStudent(Student):
-    """All tokens' features side by side, then dense layers."""
-
-    def __init__(
-        self,
-        config: StudentConfig,
-        scale: InputScale,
-        classes: Sequence[str],
-        regressions: Sequence[str],
-        random: np.random.Generator,
-    ):
-        builder = _Builder(config, random)
-        fractions = np.tile(builder.input_fraction(scale), config.tokens)
-        layers = [scale, Flatten(), ActivationQuantizer(fractions.shape, fractions)]
-        width = len(fractions)
-        for units in config.hidden:
-            layers += builder.hidden(width, units)
-            width = units
-        layers += [builder.dense(width, len(classes) + len(regressions))]
-        super().__init__(config, classes, regressions, layers)
-
-
-class DeepSetsStudent(Student):
-    """rho(sum over tokens of phi(token)) (arXiv:1703.06114). Empty slots are tokens of zeros: there is no mask."""
-
-    def __init__(
-        self,
-        config: StudentConfig,
-        scale: InputScale,
-        classes: Sequence[str],
-        regressions: Sequence[str],
-        random: np.random.Generator,
-    ):
-        builder = _Builder(config, random)
-        fractions = builder.input_fraction(scale)
-        layers = [scale, ActivationQuantizer(fractions.shape, fractions, config.tokens)]
-        width = len(fractions)
-        for units in config.phi:
-            layers += builder.hidden(width, units, config.tokens)
-            width = units
-        layers += [SumTokens(config.tokens), builder.quantizer(width)]
-        for units in config.rho:
-            layers += builder.hidden(width, units)
-            width = units
-        layers += [builder.dense(width, len(classes) + len(regressions))]
-        super().__init__(config, classes, regressions, layers)
-
-
-class _Builder:
-    """Layers with the config's widths and granularities."""
-
-    def __init__(self, config: StudentConfig, random: np.random.Generator):
-        self.config, self.random = config, random
-
-    def input_fraction(self, scale: InputScale) -> Float[np.ndarray, " F"]:
-        """Initial fractional bits of the inputs: never finer than the integers themselves."""
-        return np.minimum(np.asarray(scale.shift[...]), self.config.activation_fraction).astype(np.float32)
-
-    def quantizer(self, width: int, copies: int = 1) -> ActivationQuantizer:
-        shape = (width,) if self.config.activation_granularity == "channel" else (1,)
-        return ActivationQuantizer(shape, self.config.activation_fraction, copies)
-
-    def dense(self, inputs: int, outputs: int, copies: int = 1) -> Dense:
-        config = self.config
-        return Dense(inputs, outputs, config.weight_granularity, config.weight_fraction, self.random, copies)
-
-    def hidden(self, inputs: int, outputs: int, copies: int = 1) -> list[nnx.Module]:
-        return [self.dense(inputs, outputs, copies), Relu(), self.quantizer(outputs, copies)]
+    @property
+    def unit(self) -> float:
+        """What is 1 where the student is trained: of a score, one standard deviation of the teacher's."""
+        return 2.0 ** (self.config.score_integer - SPAN_BITS) if self.config.score_bits else 1.0
 
 
 def build_student(
     config: StudentConfig,
-    offset: Int[np.ndarray, " F"],
-    shift: Int[np.ndarray, " F"],
+    offset: Int[np.ndarray, "... F"],
+    shift: Int[np.ndarray, "... F"],
     classes: Sequence[str],
     regressions: Sequence[str] = (),
     seed: int = 0,
@@ -137,29 +86,29 @@ def build_student(
 
     Args:
         config: its shape.
-        offset, shift: of the inputs, see `input_scaling`.
+        offset, shift: of the inputs, see `scaling_of`.
         classes, regressions: names of the outputs.
         seed: of the initial weights.
 
     Raises:
-        ConfigError: the sizes make no network.
+        ConfigError: the sizes make no network, or the outputs are not the score that the config says.
     """
     config.check()
-    kind = {"mlp": MLPStudent, "deepsets": DeepSetsStudent}[config.kind]
-    return kind(config, InputScale(offset, shift), classes, regressions, np.random.default_rng(seed))
+    if config.score_bits and (tuple(classes), tuple(regressions)) != ((), (SCORE,)):
+        raise ConfigError(f"score_bits {config.score_bits}: the one output is a score, not {[*classes, *regressions]}")
+    builder = Builder(config, np.random.default_rng(seed))
+    layers = FAMILIES[config.kind](builder, InputScale(offset, shift), len(classes) + len(regressions))
+    return Student(config, classes, regressions, layers)
 
 
-def input_scaling(integers: Int[np.ndarray, "B N F"]) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, " F"]]:
-    """Integer offset and power-of-two shift per feature, so that (x - offset) 2^-shift is of order one.
-
-    The statistics are over every slot, empty ones included, because that is what the board receives. A feature keeps
-    its zero (offset 0) unless its mean is more than two deviations away from it.
-    """
-    values = np.asarray(integers, np.float64).reshape(-1, integers.shape[-1])
-    mean, deviation = values.mean(0), values.std(0)
-    offset = np.where(np.abs(mean) > 2 * deviation, np.round(mean), 0)
-    shift = np.round(np.log2(np.where(deviation > 0, deviation, 1)))
-    return offset.astype(np.int64), shift.astype(np.int64)
+def scaling_of(
+    config: StudentConfig, integers: Int[np.ndarray, "B N F"]
+) -> tuple[Int[np.ndarray, "... F"], Int[np.ndarray, "... F"]]:
+    """`input_scaling` of the features [F], or of each feature in each place [N, F]."""
+    if config.scaling == "feature":
+        return input_scaling(integers)
+    offset, shift = input_scaling(integers.reshape(len(integers), 1, -1))
+    return offset.reshape(integers.shape[1:]), shift.reshape(integers.shape[1:])
 
 
 @partial(jax.jit, static_argnums=(0, 3))
@@ -174,13 +123,15 @@ def forward(graphdef: Any, state: Any, integers: Any, mode: Mode) -> tuple[Any, 
 def size(graphdef: Any, state: Any, mode: Mode) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """EBOPs and total bits; compiled, because outside a training step every small operation would be on its own."""
     ebops, total, width = jnp.zeros(()), jnp.zeros(()), jnp.zeros(1)
-    for layer in nnx.merge(graphdef, state, copy=True).layers:
+    for layer in leaves(nnx.merge(graphdef, state, copy=True).layers):
         if isinstance(layer, ActivationQuantizer):
             width = layer.width(mode)
             total += width.sum()
         elif isinstance(layer, Dense):
             ebops += layer.ebops(width)
             total += sum(bits.sum() for bits in layer.widths())
+        elif isinstance(layer, SumOfSquares):
+            ebops += layer.ebops(width)
     return ebops, total
 
 

@@ -1,0 +1,1 @@
+"""Students of anomaly models: one score over hardware integers, unsigned and saturating."""

@@ -1,0 +1,69 @@
+"""The settings of `detfm distill`, and where a distill run keeps its students."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from distill_to_fpga.objective import DistillConfig
+from distill_to_fpga.students import StudentConfig
+from foundation.errors import ConfigError
+
+STUDENT, REFERENCE = "student", "reference"
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """What a student learns of an anomaly model's score.
+
+    Attributes:
+        transform: of the teacher's score before it is regressed; monotone, recorded, can be undone. `normal`: rank in
+            the training set to a normal distribution; `log`; `none`. Then mean 0 and deviation 1.
+        tail_power: an example weighs (density at the mode / density at its score)^power above the mode: 1 gives every
+            interval of the score the same say, 0 every example.
+        tail_cap: no example weighs more than so many of those at the mode.
+        extra_classes: classes of the label that says what is normal to the teacher: their rows are learnt from, too.
+        extra_stores: more data of the same schema, whose `train` splits are learnt from, too.
+        student_store: where the student's inputs are, if not in the teacher's store: rows of the same crossings.
+        key: observers of both stores that together name a crossing.
+    """
+
+    transform: Literal["normal", "log", "none"] = "normal"
+    tail_power: float = 0.7
+    tail_cap: float = 50.0
+    extra_classes: tuple[str, ...] = ()
+    extra_stores: tuple[str, ...] = ()
+    student_store: str = ""
+    key: tuple[str, ...] = ("event_id",)
+
+    def check(self) -> None:
+        """Raises ConfigError naming a setting out of range."""
+        if not 0 <= self.tail_power <= 1 or self.tail_cap < 1:
+            raise ConfigError(
+                f"score.tail_power must lie in [0, 1] and score.tail_cap be at least 1; they are {self.tail_power} "
+                f"and {self.tail_cap}"
+            )
+        if self.student_store and (self.extra_stores or not self.key):
+            raise ConfigError("score.student_store needs score.key, and does not go with score.extra_stores")
+
+
+@dataclass(frozen=True)
+class DistillRunConfig:
+    """A student and how it is made.
+
+    Attributes:
+        modality: whose tokens the trigger board receives; empty: the schema's first.
+        student: the network.
+        distill: its training.
+        score: what is learnt of an anomaly model's score; not used with a tagger.
+        reference: also train a floating-point student of the same shape: of a tagger on the teacher's labelled examples
+            alone, of an anomaly model on the same scores.
+        seed: of the initial weights and the order of examples.
+    """
+
+    modality: str = ""
+    student: StudentConfig = field(default_factory=StudentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    reference: bool = True
+    seed: int = 0
