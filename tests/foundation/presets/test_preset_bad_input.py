@@ -35,7 +35,7 @@ def expression(modality, feature, text):
         ("jetclass", "files/delphes.root", r"has no tree 'tree'"),
         ("deepjet", "l1jets/ggHHbbbb_PU200.root", r"has no tree 'deepntuplizer/tree'"),
         ("toplandscape", "jets/hls4ml150p_2000.npz", r"'px_py_pz_e'"),
-        ("l1ugt", "l1calo/HInv.hdf5", r"'(category|bx|eg|final_or|jet)'"),
+        ("l1ugt", "l1calo/HInv.hdf5", r"'(algorithm_bits|category|bx|eg|final_or|jet)'"),
         ("hgcal", "jets/jetclass_500.npz", r"'data'"),
     ],
 )
