@@ -18,11 +18,13 @@ class RowsConfig:
     Attributes:
         label: a class label of the schema; empty: all rows.
         classes: rows of these classes are used.
+        cut: expression over the observers, e.g. `(npu > 40) & (run < 360000)`; rows where it is false are not used.
         most: at most so many rows, drawn by train.seed.
     """
 
     label: str = ""
     classes: tuple[str, ...] = ()
+    cut: str = ""
     most: int = 1_000_000
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Int
+from flax import nnx
+from jaxtyping import Float, Int
 
 from finetune.adapt import adapt
-from finetune.anomaly.config import AnomalyConfig, RowsConfig
+from finetune.anomaly.config import AnomalyConfig
+from finetune.anomaly.drift import recorded_of
+from finetune.anomaly.fit_page import draw_scores, write_page
 from finetune.anomaly.inputs import EmbeddingInputs, RawInputs
-from finetune.anomaly.model import vectors
-from finetune.anomaly.saved import STAGE, build_model, save_anomaly
-from finetune.anomaly.vectors import VectorBatches
+from finetune.anomaly.method import Method
+from finetune.anomaly.model import AnomalyModel, scored, vectors
+from finetune.anomaly.rows import normal_rows, weights_of
+from finetune.anomaly.saved import RECORDED, STAGE, build_model, save_anomaly
+from finetune.anomaly.vectors import VectorBatches, Vectors
 from foundation.command import Command
 from foundation.embedding import apply, input_statistics
 from foundation.errors import ConfigError, DataError
@@ -26,6 +36,9 @@ from foundation.store import Store
 from foundation.train import check, fit
 
 METRICS = "metrics.json"
+VALIDATED = 20_000  # rows of val at most, whose loss is followed
+COMPARED = 20_000  # rows of the training set that later data is compared with
+NAMED = 12  # constant inputs that are printed
 
 
 def anomaly_fit(
@@ -44,7 +57,7 @@ def anomaly_fit(
         store: the data, if another than the encoder was pretrained on.
 
     Raises:
-        RunError, DataError: a folder is not what it should be, or no row is normal.
+        RunError, DataError: a folder is not what it should be, no row is normal, or an input is not finite.
         ConfigError: the inputs are not those of `start`, or the method cannot take them.
     """
     begun = time.monotonic()
@@ -55,8 +68,11 @@ def anomaly_fit(
     where = data_of(origin, store) if origin is not None else Path(store or start)
     data = Store.open(where)
     rows = normal_rows(data, cfg.rows, cfg.train.seed)
+    weights = weights_of(data, "train", rows)
     inputs, notes = _inputs(origin, data, cfg)
     model = build_model(inputs, cfg)
+    if model.method.trains:
+        check(model.method, cfg.train)
     run = continue_or_create(
         out,
         STAGE,
@@ -70,42 +86,158 @@ def anomaly_fit(
     if resume and (run.path / METRICS).is_file():
         console.print(f"anomaly: {run.path} is finished already", highlight=False)
         return run
-    for note in notes:
+    learning = Learning(data, cfg, model, rows, weights)
+    for note in (*notes, *learning.notes()):
         console.print(f"anomaly: {note}", highlight=False)
-    x = apply(inputs, vectors, data, "train", rows=rows)
-    ones = np.ones(len(x), np.float32)
-    if isinstance(inputs, EmbeddingInputs):
-        x = inputs.standardize(x)
-    model.method.prepare(x, ones, cfg.train.seed)
-    found: dict = {"rows": len(x), "inputs": list(inputs.shape), "parameters": count_parameters(model.method)}
-    if model.method.trains:
-        check(model.method, cfg.train)
-        batches = VectorBatches(x, ones, cfg.batch_size, cfg.train.seed)
-        ended = fit(model.method, batches, cfg.train, run.path, label="anomaly", resume=resume, keep_last=False)
-        found["steps"] = ended.steps
+    steps = learning.fit(run.path, resume)
     save_anomaly(run.path, model)
-    run.write(METRICS, found | {"seconds": time.monotonic() - begun})
+    learning.record(run)
+    figures = learning.figures() | ({"steps": steps} if model.method.trains else {})
+    run.write(METRICS, figures | {"seconds": time.monotonic() - begun})
+    draw_scores(run.path, learning.scores, learning.by_class)
+    write_page(run)
     return run
 
 
-def normal_rows(data: Store, cfg: RowsConfig, seed: int) -> Int[np.ndarray, " n"]:
-    """Rows of `train` that are taken as normal, ascending.
+@dataclass
+class Learning:
+    """The training set as vectors in memory, and what is done with it."""
 
-    Raises:
-        ConfigError, DataError: a label or class is not there, or no row is left.
-    """
-    rows = np.arange(data.length("train"))
-    if cfg.label:
-        label = data.schema.labels.get(cfg.label)
-        unknown = [] if label is None else [c for c in cfg.classes if c not in label.classes]
-        if label is None or label.kind != "class" or unknown or not cfg.classes:
-            raise ConfigError(f"rows.label '{cfg.label}' with classes {list(cfg.classes)}: no such class label here")
-        numbers = [list(label.classes).index(c) for c in cfg.classes]
-        rows = rows[np.isin(data.labels("train", cfg.label), numbers)]
-    if not len(rows):
-        raise DataError(f"{data.path}: no row of 'train' is of {cfg.label} {list(cfg.classes)}: nothing to learn from")
-    drawn = np.random.default_rng(seed).permutation(len(rows))[: cfg.most]
-    return rows[np.sort(drawn)]
+    data: Store
+    cfg: AnomalyConfig
+    model: AnomalyModel
+    rows: Int[np.ndarray, " n"]
+    weights: Float[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        inputs, self.val = self.model.inputs, self._validation_rows()
+        if isinstance(inputs, RawInputs) and inputs.hardware:
+            self.x = inputs.fit(apply(inputs, counts, self.data, "train", rows=self.rows))
+        else:
+            self.x = apply(inputs, vectors, self.data, "train", rows=self.rows)
+        bad = ~np.isfinite(self.x).all(axis=tuple(range(1, self.x.ndim)))
+        if bad.any():
+            flat = ~np.isfinite(self.x).reshape(len(self.x), -1)
+            named = [inputs.names[i] for i in np.flatnonzero(flat.any(axis=0))[:NAMED]]
+            raise DataError(
+                f"{self.data.path}: {bad.sum()} crossings of 'train' have inputs that are NaN or infinite: "
+                f"{', '.join(named)}; row {self.rows[np.flatnonzero(bad)[0]]} first"
+            )
+        flat_x = self.x.reshape(len(self.x), -1)
+        still = flat_x.max(axis=0) == flat_x.min(axis=0)
+        self.constant = [name for name, same in zip(inputs.names, still) if same]
+        if isinstance(inputs, EmbeddingInputs):
+            self.x = inputs.standardize(self.x, self.weights)
+
+    def _validation_rows(self) -> Int[np.ndarray, " m"]:
+        if "val" not in self.data.splits or not self.data.length("val"):
+            return np.zeros(0, np.int64)
+        try:
+            return normal_rows(self.data, self.cfg.rows, self.cfg.train.seed, "val")[:VALIDATED]
+        except DataError:  # none of val is normal
+            return np.zeros(0, np.int64)
+
+    def notes(self) -> list[str]:
+        """What the user should know of the training set."""
+        found = []
+        if isinstance(self.model.inputs, RawInputs) and self.model.inputs.left_out:
+            found.append(f"without a hardware type, and left out: {', '.join(self.model.inputs.left_out)}")
+        if self.constant:
+            more = f", and {len(self.constant) - NAMED} more" if len(self.constant) > NAMED else ""
+            found.append(f"the same in all training crossings: {', '.join(self.constant[:NAMED])}{more}")
+        return found
+
+    def fit(self, run: Path, resume: bool) -> int:
+        """Prepares and trains the method. Returns the steps taken."""
+        method, cfg = self.model.method, self.cfg
+        method.prepare(self.x, self.weights, cfg.train.seed)
+        if not method.trains:
+            return 0
+        batches: Any = VectorBatches(self.x, self.weights, cfg.batch_size, cfg.train.seed)
+        evaluate = self._validation() if len(self.val) else None
+        return fit(
+            method, batches, cfg.train, run, label="anomaly", resume=resume, evaluate=evaluate, keep_last=False
+        ).steps
+
+    def _validation(self) -> Callable[[nnx.Module], dict[str, float]]:
+        x = apply(self.model.inputs, vectors, self.data, "val", rows=self.val)
+        weights = weights_of(self.data, "val", self.val)
+        size, seed = min(self.cfg.batch_size, len(x)), self.cfg.train.seed
+
+        def evaluate(method: nnx.Module) -> dict[str, float]:
+            graph, state = nnx.split(method)
+            starts, key = range(0, len(x) - size + 1, size), jax.random.key(seed)
+            parts = [Vectors(x[i : i + size], weights[i : i + size]) for i in starts]
+            found = [_loss(state, part, jax.random.fold_in(key, i), graph=graph) for i, part in enumerate(parts)]
+            return {"val/loss": float(np.mean([np.asarray(each) for each in found]))}
+
+        return evaluate
+
+    def record(self, run: Run) -> None:
+        """What later data is compared with, and the scores that the page shows."""
+        spread = np.unique(np.linspace(0, len(self.rows) - 1, min(COMPARED, len(self.rows))).astype(int))
+        rows = self.rows[spread]
+        scores = apply(self.model, scored, self.data, "train", rows=rows)
+        unusable = int(np.sum(~np.isfinite(scores)))
+        if unusable:
+            raise DataError(
+                f"{unusable} of {len(scores)} scores of the training set are NaN or infinite: the method "
+                f"'{self.cfg.method}' did not learn; lower train.learning_rate, or look at the inputs"
+            )
+        run.write(RECORDED, recorded_of(self.data, "train", rows, scores))
+        self.scores = {"train": scores}
+        if len(self.val):
+            self.scores["val"] = apply(self.model, scored, self.data, "val", rows=self.val)
+        self.by_class = self._scores_by_class()
+
+    def _scores_by_class(self) -> dict[str, dict[str, np.ndarray]]:
+        split = next((s for s in ("val", "test") if s in self.data.splits and self.data.length(s)), "")
+        if not split or not self.data.schema.class_labels:
+            return {}
+        rows = np.sort(np.random.default_rng(0).permutation(self.data.length(split))[:COMPARED])
+        scores = apply(self.model, scored, self.data, split, rows=rows)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for label in self.data.schema.class_labels:
+            given = self.data.labels(split, label)[rows]
+            names = self.data.schema.class_names(label)
+            found[label] = {n: scores[given == i] for i, n in enumerate(names) if (given == i).any()}
+        return {label: each for label, each in found.items() if len(each) > 1}
+
+    def figures(self) -> dict[str, Any]:
+        """What metrics.json says of the model."""
+        return {
+            "rows": len(self.x),
+            "method": self.cfg.method,
+            "score": self.model.score,
+            "inputs": list(self.model.inputs.shape),
+            "parameters": count_parameters(self.model.method),
+            "constant": self.constant,
+            "scores": {name: _quantiles(each) for name, each in self.scores.items()},
+            "classes": {
+                label: {name: _quantiles(each) for name, each in classes.items()}
+                for label, classes in self.by_class.items()
+            },
+        }
+
+
+def counts(inputs: RawInputs, batch: Any) -> Any:
+    """For `foundation.embedding.apply`."""
+    return inputs.counts(batch)
+
+
+@partial(jax.jit, static_argnames="graph")
+def _loss(state: Any, batch: Vectors, key: jax.Array, *, graph: nnx.GraphDef) -> jax.Array:
+    method: Method = nnx.merge(graph, state)
+    return method.loss(batch, key)[0]
+
+
+def _quantiles(scores: Float[np.ndarray, " n"]) -> dict[str, float]:
+    """Rows and the score's quantiles, as many as so many rows can tell."""
+    found: dict[str, float] = {"rows": len(scores)}
+    for level in (0.5, 0.9, 0.99, 0.999):
+        if len(scores) * (1 - level) >= 1:
+            found[f"{level:g}"] = float(np.quantile(scores, level))
+    return found
 
 
 def _inputs(origin: Run | None, data: Store, cfg: AnomalyConfig) -> tuple[RawInputs | EmbeddingInputs, list[str]]:

@@ -20,6 +20,7 @@ from foundation.runs import Run
 from foundation.schema import DetectorSchema
 
 STAGE = "anomaly"
+RECORDED = "training_set.json"  # what later data is compared with, see `finetune.anomaly.drift`
 
 
 def save_anomaly(folder: Path, model: AnomalyModel) -> None:

@@ -136,6 +136,22 @@ class Store:
         """Where each row came from: number of the file in `sources`, entry in the file."""
         return self._column(split, "source", np.zeros((0, 2), np.int64))
 
+    def part(self, split: str, name: str, start: int, stop: int) -> Shaped[np.ndarray, "n ..."]:
+        """Rows [start, stop) of an array with one entry per row: `source`, `weights`, `observer.NAME`.
+
+        Raises:
+            DataError: the array cannot be read.
+        """
+        ends = np.cumsum(self.index(split).rows.sum(axis=1)).astype(np.int64)
+        first = int(np.searchsorted(ends, start, side="right"))
+        parts = []
+        for shard in range(first, len(ends)):
+            begin = int(ends[shard - 1]) if shard else 0
+            if begin >= stop:
+                break
+            parts.append(self._load(split, shard, name)[max(start - begin, 0) : stop - begin])
+        return np.concatenate(parts) if parts else np.zeros(0)
+
     def tokens_lengths(self, split: str, modality: str) -> Int[np.ndarray, " R"]:
         """Tokens per row."""
         self._known(modality, self.schema.modalities, "modality")
