@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from rich.table import Table
 
+from distill_to_fpga.anomaly.evaluate import evaluate_score, is_score_student
 from distill_to_fpga.config import REFERENCE, STUDENT
-from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls.containers import container
-from distill_to_fpga.hls.project import GRAPH
-from distill_to_fpga.hls.simulate import simulate
+from distill_to_fpga.firmware import firmware_outputs
 from distill_to_fpga.inputs import hardware_integers
 from distill_to_fpga.students import load_student, predict, predict_exact
-from distill_to_fpga.verify import PROJECT
 from finetune.evaluate import EvaluateConfig, evaluate_tagger
 from finetune.saved import load_tagger
 from finetune.task import Task
@@ -59,16 +54,19 @@ def evaluate(
         for what, asked in (("--against", against is not None), ("--cfg.embeddings", cfg.embeddings)):
             if asked:
                 raise ConfigError(f"{what} needs a finetune run; {origin.path} is of stage '{origin.stage}'")
-        written = _evaluate_hardware(origin, cfg, out, store, overwrite)
+        distilled = origin if origin.stage == "distill" else Run.open(origin.input("student"), "distill")
+        if is_score_student(distilled):
+            written = evaluate_score(origin, distilled, cfg=cfg, out=out, store=store, overwrite=overwrite)
+        else:
+            written = _evaluate_hardware(origin, distilled, cfg, out, store, overwrite)
     console.print(_table(written))
     return written
 
 
 def _evaluate_hardware(
-    origin: Run, cfg: EvaluateConfig, out: str | Path, store: str | Path | None, overwrite: bool
+    origin: Run, distilled: Run, cfg: EvaluateConfig, out: str | Path, store: str | Path | None, overwrite: bool
 ) -> Run:
     """Metrics of a student or its firmware; of a student also of its `reference`, trained on labels only."""
-    distilled = origin if origin.stage == "distill" else Run.open(origin.input("student"), "distill")
     where = Path(store) if store is not None else origin.input("store")
     data, task = Store.open(where), load_tagger(Run.open(distilled.input("teacher"), "finetune")).task
     student, layout = load_student(distilled.path / STUDENT)
@@ -112,16 +110,6 @@ def _said(
     return Predictions(kind, classes, values[:, : len(classes)], targets, rows, regressions=each)
 
 
-def firmware_outputs(export: Run, integers: Int[np.ndarray, "n K H"]) -> Float[np.ndarray, "n O"]:
-    """What the compiled firmware of an export run makes of hardware integers, in real units."""
-    project = export.path / PROJECT
-    graph = FixedPointGraph.load(project / GRAPH)
-    (port,), (wire,) = graph.inputs, graph.outputs.values()
-    with tempfile.TemporaryDirectory(prefix="detfm-evaluate-") as build:
-        words = simulate(project, graph, {port: integers.astype(np.int64)}, Path(build))
-    return words * 2.0 ** -container(graph.wires[wire]).fraction
-
-
 def _table(run: Run) -> Table:
     found = run.read("metrics.json")
     table = Table(title=f"{run.path}: {found['rows']:,} rows of '{found['split']}'", title_justify="left")
@@ -132,6 +120,11 @@ def _table(run: Run) -> Table:
             table.add_row(name, f"{value:.4f}")
         elif isinstance(value, dict) and "resolution" in value:
             table.add_row(f"{name}: response, resolution", f"{value['response']:.3f}, {value['resolution']:.3f}")
+        elif name == "efficiencies":
+            for each in (record for record in value if record["kept"] is not None):
+                at = f"{each['class']} at {each['rate_khz']:g} kHz ({each['passes']:.2g} of the normal)"
+                seen = f"{each['student']:.4f} of the teacher's {each['teacher']:.4f}"
+                table.add_row(at, seen + ("" if each["measured"] else " (threshold not measured)"))
     return table
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from foundation.errors import ConfigError
 from foundation.metrics import ONE_SIGMA, SIGNAL_EFFICIENCIES
+from foundation.trigger.beam import Beam
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class EvaluateConfig:
         background_efficiency: of the cut whose efficiency is shown in these bins: 0.01 is a rejection of 100.
         embeddings: write the embedding of every example too.
         allow_leakage: measure although rows of the split were trained on.
+        rates_khz: rates at which an anomaly student is compared with its teacher and gets integer thresholds.
+        pass_fractions: shares of the normal crossings that pass, at which they are compared, too.
+        beam: how often bunches cross.
     """
 
     split: str = "test"
@@ -45,15 +49,20 @@ class EvaluateConfig:
     background_efficiency: float = 0.01
     embeddings: bool = False
     allow_leakage: bool = False
+    rates_khz: tuple[float, ...] = (0.1, 1.0, 5.0, 10.0)
+    pass_fractions: tuple[float, ...] = (0.01, 0.001)
+    beam: Beam = field(default_factory=Beam)
 
     def check(self) -> None:
         """Raises ConfigError naming a setting that cannot be."""
         shares = {f"cfg.efficiencies: {e}": e for e in self.efficiencies}
+        shares |= {f"cfg.pass_fractions: {share}": share for share in self.pass_fractions}
         shares |= {f"cfg.confidence: {self.confidence}": self.confidence}
         shares |= {f"cfg.background_efficiency: {self.background_efficiency}": self.background_efficiency}
         for text, value in shares.items():
             if not 0 < value < 1:
                 raise ConfigError(f"{text} is not between 0 and 1")
+        self.beam.check()
         for name, edges in self.bins.items():
             if edges and (len(edges) < 2 or any(high <= low for low, high in itertools.pairwise(edges))):
                 raise ConfigError(f"cfg.bins.{name}: edges {edges} must rise, and be two or more")

@@ -24,6 +24,13 @@ from foundation.optimizer import TrainConfig, check_rates, optimizer, trained
 SINGLE = Layout()
 
 
+class Carried(nnx.Variable):
+    """Not trained, but carried from step to step as the loss leaves it: a count of steps, the chains of a sampler.
+
+    Part of a checkpoint like all variables, so that a resumed run goes on with the same.
+    """
+
+
 @runtime_checkable
 class Trainable(Protocol):
     """What the loop trains: an nnx.Module with a loss."""
@@ -69,6 +76,8 @@ def check(model: nnx.Module, config: TrainConfig) -> None:
     check_rates(config)
     if wants_teacher(model) and not config.ema:
         raise ConfigError("this objective learns from a momentum teacher: give train.ema its decay, 0.996 for example")
+    if config.accumulate > 1 and jax.tree.leaves(nnx.state(model, Carried)):
+        raise ConfigError("this model carries a state from step to step: train.accumulate must be 1")
     Layout.of(config.mesh)
 
 
@@ -100,22 +109,29 @@ def finished(state: TrainState) -> tuple[Any, Any]:
 
 def gradient(
     state: TrainState, batch: TokenBatch, key: jax.Array, graph: nnx.GraphDef, layout: Layout
-) -> tuple[dict[str, jax.Array], Any]:
-    """Loss and terms, and the gradient."""
+) -> tuple[dict[str, jax.Array], Any, Any]:
+    """Loss and terms, the gradient, and the carried variables as the loss left them."""
     fixed = layout.gather(state.fixed)
 
-    def loss_fn(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        model: Any = nnx.merge(graph, layout.gather(params), fixed)
+    def loss_fn(params: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+        model: Any = nnx.merge(graph, layout.gather(params), fixed, copy=True)  # a loss may change what is carried
         if wants_teacher(model):
-            return model.loss(batch, key, teacher=nnx.merge(graph, layout.gather(state.ema), fixed))
-        return model.loss(batch, key)
+            loss, terms = model.loss(batch, key, teacher=nnx.merge(graph, layout.gather(state.ema), fixed))
+        else:
+            loss, terms = model.loss(batch, key)
+        return loss, (terms, jax.lax.stop_gradient(nnx.state(model, Carried)))
 
-    (loss, terms), found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    return {"loss": loss, **terms}, layout.constrain(found)
+    (loss, (terms, carried)), found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    return {"loss": loss, **terms}, layout.constrain(found), carried
 
 
 def updated(
-    state: TrainState, metrics: dict[str, jax.Array], found: Any, config: TrainConfig, layout: Layout
+    state: TrainState,
+    metrics: dict[str, jax.Array],
+    found: Any,
+    config: TrainConfig,
+    layout: Layout,
+    carried: Any = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """The state after a step along a gradient."""
     updates, opt_state = optimizer(config, state.params).update(found, state.optimizer, state.params)
@@ -124,7 +140,8 @@ def updated(
     if ema is not None:
         decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
         ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
-    after = TrainState(params, state.fixed, opt_state, ema, state.step + 1)
+    fixed = state.fixed if carried is None else nnx.merge_state(state.fixed, carried)
+    after = TrainState(params, fixed, opt_state, ema, state.step + 1)
     return layout.constrain(after), layout.gather({**metrics, "gradient_norm": optax.tree.norm(found)})
 
 
@@ -143,7 +160,8 @@ def train_step(
     The seed is an argument, not part of `config`, so that runs that differ in nothing else share one compilation.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    return updated(state, *gradient(state, batch, key, graph, layout), config, layout)
+    metrics, found, carried = gradient(state, batch, key, graph, layout)
+    return updated(state, metrics, found, config, layout, carried)
 
 
 @partial(jax.jit, static_argnames="layout")
@@ -165,7 +183,7 @@ def add_gradient(
 ) -> tuple[Any, tuple[dict[str, jax.Array], jax.Array]]:
     """Adds the gradient of batch `number` of a step, times the weight of its examples; also its metrics and weight."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), state.step), number)
-    metrics, found = gradient(state, batch, key, graph, layout)
+    metrics, found, _ = gradient(state, batch, key, graph, layout)
     weight = batch.weights.sum()
     return layout.constrain(jax.tree.map(lambda t, g: t + weight * g, total, found)), layout.gather((metrics, weight))
 
