@@ -16,6 +16,7 @@ from foundation.errors import SchemaError, close_names
 from foundation.expression import parsed
 from foundation.io.layout import Layout
 from foundation.schema_checks import (
+    check_defaults,
     check_feature,
     check_label,
     check_layout,
@@ -64,6 +65,7 @@ class DetectorSchema:
         globals: example-level features, fed to the encoder as one token.
         labels: name -> Label.
         weight: expression for the example weight; empty means 1.
+        defaults: file column -> the number it has in every example of a file that has no such column.
         observers: name -> expression; carried beside the example to the predictions, never seen by a network.
         split: how to divide the examples.
         comment: what this describes, for people.
@@ -76,6 +78,7 @@ class DetectorSchema:
     globals: dict[str, Feature] = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
     weight: str = ""
+    defaults: dict[str, float] = field(default_factory=dict)
     observers: dict[str, str] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
     comment: str = ""
@@ -115,10 +118,11 @@ class DetectorSchema:
         return _names(text for where, text in self.expressions().items() if _belongs(where, {name}, labels))
 
     def required_columns(self) -> list[str]:
-        """`columns` without those that only optional modalities (and labels of their tokens) use."""
+        """`columns` without those that have a default, or that only optional modalities (and their labels) use."""
         optional = {name for name, modality in self.modalities.items() if modality.optional}
         labels = {name for name, label in self.labels.items() if label.modality in optional}
-        return _names(text for where, text in self.expressions().items() if not _belongs(where, optional, labels))
+        found = _names(text for where, text in self.expressions().items() if not _belongs(where, optional, labels))
+        return [name for name in found if name not in self.defaults]
 
     @property
     def class_labels(self) -> list[str]:
@@ -162,6 +166,7 @@ class DetectorSchema:
         for where, text in self.expressions().items():
             parse(where, text)
         check_layout(self.layout, self.columns())
+        check_defaults(self.defaults, self.columns())
         for name, modality in self.modalities.items():
             check_modality(name, modality, self.globals)
         for name, feature in self.globals.items():

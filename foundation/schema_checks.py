@@ -44,6 +44,15 @@ def check_layout(layout: Mapping[str, Layout], columns: Collection[str]) -> None
             raise SchemaError(f"{where}.by: '{spec.by}' must be a column, or a part of one such as `rows[:, 0]`")
 
 
+def check_defaults(defaults: Mapping[str, float], columns: Collection[str]) -> None:
+    """`columns` are those that the schema's expressions name."""
+    for name, value in defaults.items():
+        if name not in columns:
+            raise SchemaError(f"defaults.{name}: no expression reads the column '{name}'; {close_names(name, columns)}")
+        if not isfinite(value):
+            raise SchemaError(f"defaults.{name}: {value} is no finite number")
+
+
 def check_feature(where: str, spec: Feature, known: Collection[str]) -> None:
     """`known` are the names that `recompute` may use."""
     if not spec.expression:

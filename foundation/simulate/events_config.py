@@ -45,6 +45,34 @@ class PileupConfig:
 
 
 @dataclass(frozen=True)
+class EnrichmentConfig:
+    """More zero bias where it is rare: beside the plain crossings, crossings with one collision forced from a bin of
+    pTHat of QCD two-jet production. Every row gets the weight with which all of them together are plain zero bias
+    (stitching, arXiv:2106.04360); see `enrichment`.
+
+    Attributes:
+        pthat_edges: lower edges of the bins in GeV, ascending; the last bin has no upper edge. Empty: no enrichment.
+    From about 20 GeV on, Pythia's two-jet and minimum-bias cross sections agree (docs/simulation.md).
+        crossings: with a collision forced from each bin; one number for all bins, or one for each.
+        pool: collisions of each bin for the pile-up, which has them as often as nature; the forced ones are all new.
+    """
+
+    pthat_edges: tuple[float, ...] = ()
+    crossings: tuple[int, ...] = ()
+    pool: int = 500
+
+    @property
+    def bins(self) -> list[tuple[float, float]]:
+        """(low, high) of each bin in GeV; the last high is infinite."""
+        return list(zip(self.pthat_edges, (*self.pthat_edges[1:], math.inf), strict=False))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Crossings to generate with each bin."""
+        return self.crossings * len(self.pthat_edges) if len(self.crossings) == 1 else self.crossings
+
+
+@dataclass(frozen=True)
 class CalorimeterConfig:
     """Response of the towers; resolutions add in quadrature. See `towers` for the geometry.
 
@@ -235,12 +263,14 @@ class EventsConfig:
         processes: name -> number of events; see `event_processes` for the names.
         parameters: process -> parameter -> value, for instance {wprime: {m_x: 300}}.
         collections: what is written besides the scalars.
+        enrichment: rare zero bias with weights.
         pileup, calorimeter, tracker, muons, puppi, level1: the stages.
     """
 
     processes: dict[str, int] = field(default_factory=lambda: {"zero_bias": 1000})
     parameters: dict[str, dict[str, float]] = field(default_factory=dict)
     collections: tuple[str, ...] = COLLECTIONS
+    enrichment: EnrichmentConfig = field(default_factory=EnrichmentConfig)
     pileup: PileupConfig = field(default_factory=PileupConfig)
     calorimeter: CalorimeterConfig = field(default_factory=CalorimeterConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -273,6 +303,26 @@ def check_events(events: EventsConfig, beam_energy: float, changes: Sequence[Cha
         )
     if events.pileup.mean and events.pileup.pool < 1:
         raise ConfigError("events.pileup.pool = 0: pile-up needs a pool of at least one collision")
+    _check_enrichment(events, beam_energy)
+
+
+def _check_enrichment(events: EventsConfig, beam_energy: float) -> None:
+    where, edges, counts = "events.enrichment", events.enrichment.pthat_edges, events.enrichment.crossings
+    if not edges and not counts:
+        return
+    if not edges or len(counts) not in (1, len(edges)) or min(counts) < 1:
+        raise ConfigError(
+            f"{where}.crossings: {list(counts)} for {len(edges)} bins (pthat_edges: {list(edges)}); give one number of"
+            " crossings for all bins, or one for each, at least 1"
+        )
+    if not all(0 < low < high for low, high in events.enrichment.bins) or edges[-1] * 2 >= beam_energy:
+        raise ConfigError(f"{where}.pthat_edges: {list(edges)} GeV must ascend, above 0 and below half of beam_energy")
+    if "zero_bias" not in events.processes or not events.pileup.mean:
+        raise ConfigError(
+            f"{where} weights crossings against plain ones: it needs events.processes.zero_bias and events.pileup.mean"
+        )
+    if events.enrichment.pool < 1:
+        raise ConfigError(f"{where}.pool = {events.enrichment.pool}: at least one collision is needed")
 
 
 def _check_stage(stage: str, settings: Any) -> None:

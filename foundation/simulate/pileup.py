@@ -8,6 +8,7 @@ pool collision are alike.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -54,20 +55,35 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Vertices:
-    """Every collision of many crossings, ordered by event; the hard one, `index` 0, first. mm and ns."""
+    """Every collision of many crossings, ordered by event; the hard one, `index` 0, first. mm, ns and GeV."""
 
     event: Int[np.ndarray, " V"]
     index: Int[np.ndarray, " V"]
     z: Float[np.ndarray, " V"]
     t: Float[np.ndarray, " V"]
+    pthat: Float[np.ndarray, " V"]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Minimum-bias collisions about the origin: collision i owns particles first[i] : first[i + 1]."""
+    """Minimum-bias collisions about the origin: collision i owns particles first[i] : first[i + 1].
+
+    `pthat` (GeV) is of the hardest interaction of each. All collisions are drawn alike, unless there are strata:
+    stratum s, collisions edges[s] : edges[s + 1], then has the probability shares[s].
+    """
 
     first: Int[np.ndarray, " C1"]
     particles: Crossing
+    pthat: Float[np.ndarray, " C"]
+    edges: Int[np.ndarray, " S1"] | None = None
+    shares: Float[np.ndarray, " S"] | None = None
+
+    def draw(self, number: int, rng: np.random.Generator) -> Int[np.ndarray, " number"]:
+        """So many collisions, with replacement."""
+        if self.edges is None or self.shares is None:
+            return rng.integers(len(self.first) - 1, size=number)
+        stratum = rng.choice(len(self.shares), size=number, p=self.shares)
+        return rng.integers(self.edges[stratum], self.edges[stratum + 1])
 
 
 def invisible(pdgid: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
@@ -106,40 +122,53 @@ def cross(
     cfg: PileupConfig,
     rng: np.random.Generator,
     effects: Effects = NO_EFFECTS,
+    pthat: Float[np.ndarray, " events"] | None = None,
+    forced: bool = False,
 ) -> tuple[Crossing, Vertices]:
     """Lays pile-up over the hard collisions of events 0 ... events - 1; each collision gets a vertex of its own.
 
-    In zero bias the hard collision is absent and has no vertex; all collisions are pile-up. `effects` may change the
-    mean of the pile-up and the place of the beam spot along the beam.
+    In zero bias the hard collision is absent and has no vertex; all collisions are pile-up. If `forced` is set, it is
+    there, as one more collision of the pile-up, the last. `effects` may change the mean of the pile-up and the place of
+    the beam spot along the beam. `pthat` is of the hard collisions.
     """
-    change, moved = (
-        (effects.pileup(), effects.beam_spot("z")) if effects.changes else (np.ones(events), np.zeros(events))
-    )
-    number = rng.poisson(cfg.mean * change, events)
+    moved = effects.beam_spot("z") if effects.changes else np.zeros(events)
+    number = rng.poisson(mean_pileup(events, cfg, effects), events)
     total = int(number.sum())
     event = np.repeat(np.arange(events), number)
     hard_z, hard_t = moved + cfg.vertex_z * rng.standard_normal(events), cfg.vertex_t * rng.standard_normal(events)
     z, t = moved[event] + cfg.vertex_z * rng.standard_normal(total), cfg.vertex_t * rng.standard_normal(total)
     index = np.arange(total) - np.repeat(np.cumsum(number) - number, number) + 1
-    parts = [Crossing(**{**vars(hard), "z": hard.z + hard_z[hard.event]})]
+    hard_index = number + 1 if forced else np.zeros(events, np.int64)
+    parts = [Crossing(**{**vars(hard), "z": hard.z + hard_z[hard.event], "vertex": hard_index[hard.event]})]
+    drawn = np.zeros(total)
     if total and pool is not None:
-        parts.append(_overlay(pool, event, index, z, rng))
+        picked = pool.draw(total, rng)
+        drawn = pool.pthat[picked]
+        parts.append(_overlay(pool, picked, event, index, z, rng))
     joined = Crossing(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Crossing)))
-    if not zero_bias:
-        event, index = np.concatenate([np.arange(events), event]), np.concatenate([np.zeros(events, np.int64), index])
-        z, t = np.concatenate([hard_z, z]), np.concatenate([hard_t, t])
-    order = np.argsort(event, kind="stable")
-    return joined, Vertices(event[order], index[order], z[order], t[order])
+    if zero_bias and not forced:
+        vertices = Vertices(event, index, z, t, drawn)
+    else:
+        first = Vertices(np.arange(events), hard_index, hard_z, hard_t, np.zeros(events) if pthat is None else pthat)
+        rest = Vertices(event, index, z, t, drawn)
+        vertices = Vertices(*(np.concatenate([getattr(v, f.name) for v in (first, rest)]) for f in fields(Vertices)))
+    order = np.lexsort((vertices.index, vertices.event))
+    return joined, Vertices(*(getattr(vertices, f.name)[order] for f in fields(Vertices)))
+
+
+def mean_pileup(events: int, cfg: PileupConfig, effects: Effects = NO_EFFECTS) -> Float[np.ndarray, " events"]:
+    """The mean of the Poisson number of collisions in each of these events."""
+    return cfg.mean * (effects.pileup() if effects.changes else np.ones(events))
 
 
 def _overlay(
     pool: Pool,
+    picked: Int[np.ndarray, " V"],
     event: Int[np.ndarray, " V"],
     index: Int[np.ndarray, " V"],
     z: Float[np.ndarray, " V"],
     rng: np.random.Generator,
 ) -> Crossing:
-    picked = rng.integers(len(pool.first) - 1, size=len(event))
     turn = rng.uniform(0, 2 * np.pi, len(event))
     mirror = 2.0 * rng.integers(2, size=len(event)) - 1
     counts = pool.first[picked + 1] - pool.first[picked]
@@ -158,12 +187,19 @@ def _overlay(
     )
 
 
-def pool_of(particles: Particles, collisions: int) -> Pool:
-    """The pool of minimum-bias collisions 0 ... collisions - 1."""
-    visible = visible_particles(particles)
-    visible = visible[np.argsort(visible.event, kind="stable")]
-    first = np.searchsorted(visible.event, np.arange(collisions + 1))
-    return Pool(first, visible)
+def pool_of(parts: Sequence[tuple[Particles, Float[np.ndarray, " _"]]], shares: Sequence[float] = ()) -> Pool:
+    """The pool of the collisions of all parts, each (particles, pthat); with `shares`, each part is a stratum."""
+    firsts, crossings, offset = [np.zeros(1, np.int64)], [], 0
+    for particles, pthat in parts:
+        visible = visible_particles(particles)
+        visible = visible[np.argsort(visible.event, kind="stable")]
+        firsts.append(np.searchsorted(visible.event, np.arange(1, len(pthat) + 1)) + offset)
+        offset += len(visible.event)
+        crossings.append(visible)
+    joined = Crossing(*(np.concatenate([getattr(c, f.name) for c in crossings]) for f in fields(Crossing)))
+    edges = np.cumsum([0, *(len(pthat) for _, pthat in parts)])
+    strata = (edges, np.asarray(shares, np.float64)) if shares else (None, None)
+    return Pool(np.concatenate(firsts), joined, np.concatenate([pthat for _, pthat in parts]), *strata)
 
 
 def load_pool(path: Path, key: str) -> Pool | None:
@@ -178,6 +214,7 @@ def load_pool(path: Path, key: str) -> Pool | None:
         with np.load(path, allow_pickle=False) as file:
             found, first = str(file["key"]), file["first"]
             columns = {f.name: file[f.name] for f in fields(Crossing)}
+            more = {name: file[name] for name in ("pthat", "edges", "shares") if name in file.files}
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a pool of minimum-bias collisions; choose another pool_file") from error
     if found != key:
@@ -185,7 +222,7 @@ def load_pool(path: Path, key: str) -> Pool | None:
             f"{path} holds a pool of other settings; remove it, or choose another pool_file\n"
             f"  in the file: {found}\n  wanted: {key}"
         )
-    return Pool(first, Crossing(**columns))
+    return Pool(first, Crossing(**columns), **more)
 
 
 def save_pool(path: Path, pool: Pool, key: str) -> None:
@@ -194,8 +231,9 @@ def save_pool(path: Path, pool: Pool, key: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            columns: dict[str, Any] = {"key": np.array(key), "first": pool.first, **vars(pool.particles)}
-            np.savez(file, **columns)
+            strata = {name: getattr(pool, name) for name in ("edges", "shares") if getattr(pool, name) is not None}
+            columns: dict[str, Any] = {"key": np.array(key), "first": pool.first, "pthat": pool.pthat, **strata}
+            np.savez(file, **columns, **vars(pool.particles))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

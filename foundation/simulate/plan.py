@@ -16,6 +16,7 @@ from foundation.simulate.config import SimulateConfig
 
 CHUNK_JETS = 500  # part of what defines a sample: another value gives other jets
 CHUNK_EVENTS = 100  # likewise
+ENRICHED = "zero_bias+"  # no process can be called so
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,33 @@ def plan_jets(cfg: SimulateConfig) -> Plan:
     return Plan(lots(dict.fromkeys(cfg.classes, cfg.jets_per_class), CHUNK_JETS))
 
 
+def enriched_name(number: int) -> str:
+    """The name of the tasks whose crossings have a collision forced from bin `number` of `events.enrichment`."""
+    return f"{ENRICHED}{number}"
+
+
+def enriched_bin(name: str) -> int | None:
+    """The number in such a name; None for the name of a process."""
+    return int(name.removeprefix(ENRICHED)) if name.startswith(ENRICHED) else None
+
+
+def event_counts(cfg: SimulateConfig) -> dict[str, int]:
+    """Events of every process, and crossings of every bin of the enriched zero bias."""
+    enriched = cfg.events.enrichment.counts
+    return cfg.events.processes | {enriched_name(number): count for number, count in enumerate(enriched)}
+
+
 def event_blocks(cfg: SimulateConfig) -> int:
     """Blocks of a sample of whole events: every process is spread evenly over all of them."""
-    return -(-max(cfg.events.processes.values()) // CHUNK_EVENTS)
+    return -(-max(event_counts(cfg).values()) // CHUNK_EVENTS)
 
 
 def plan_events(cfg: SimulateConfig) -> Plan:
     blocks = event_blocks(cfg)
-    edges = {name: [count * k // blocks for k in range(blocks + 1)] for name, count in cfg.events.processes.items()}
+    edges = {name: [count * k // blocks for k in range(blocks + 1)] for name, count in event_counts(cfg).items()}
+    for name, at in edges.items():
+        if enriched_bin(name) is not None:  # in full chunks, fewer than blocks: Pythia starts for each
+            edges[name] = [*(row // CHUNK_EVENTS * CHUNK_EVENTS for row in at[:-1]), at[-1]]
     tasks = [[Task(name, k, at[k + 1] - at[k]) for name, at in edges.items()] for k in range(blocks)]
     return Plan([[task for task in block if task.rows] for block in tasks])
 

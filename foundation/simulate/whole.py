@@ -10,11 +10,13 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from jaxtyping import Float
 
 from foundation.errors import DataError
 from foundation.simulate.conditions import NO_EFFECTS, Effects, draw_moments
 from foundation.simulate.config import SimulateConfig
 from foundation.simulate.detector import Particles
+from foundation.simulate.enrichment import bin_settings, enrichment_columns, probabilities, task_settings
 from foundation.simulate.event_columns import columns_of, truth_of
 from foundation.simulate.event_processes import EVENT_PROCESSES, process_settings
 from foundation.simulate.events import stable_particles, start, world_settings
@@ -24,6 +26,7 @@ from foundation.simulate.pileup import (
     POOL_STREAM,
     Crossing,
     Pool,
+    Vertices,
     cross,
     load_pool,
     pool_of,
@@ -48,38 +51,44 @@ def generate_events_chunk(cfg: SimulateConfig, task: Task) -> dict[str, Any]:
         ConfigError: Pythia refuses a setting.
         DataError: Pythia gives up on too many events, or the pool file is of other settings.
     """
-    process = EVENT_PROCESSES[task.name]
-    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(EVENT_STREAM, process.index, task.chunk))
+    forced = task_settings(cfg, task.name)
+    process = EVENT_PROCESSES[task.name if forced is None else "zero_bias"]
+    index = process.index if forced is None else forced[0]
+    seeds = np.random.SeedSequence(cfg.seed, spawn_key=(EVENT_STREAM, index, task.chunk))
     rng, clock = np.random.default_rng(seeds), np.random.default_rng(seeds.spawn(1)[0])
     blocks = event_blocks(cfg)
     part = task.chunk / blocks, (task.chunk + 1) / blocks  # of the run
-    first_id = ((np.int64(process.index) << CHUNK_BITS) + task.chunk) << EVENT_BITS
+    first_id = ((np.int64(index) << CHUNK_BITS) + task.chunk) << EVENT_BITS
     pool = minimum_bias_pool(cfg) if cfg.events.pileup.mean > 0 else None
     pieces: list[dict[str, Any]] = []
-    for start_row, hard, truth in _hard_events(cfg, task, int(seeds.generate_state(1)[0])):
-        events = min(BLOCK_EVENTS, task.rows - start_row)
+    for start_row, hard, pthat, truth in _hard_events(cfg, task, int(seeds.generate_state(1)[0])):
+        events = len(pthat)
         moments = draw_moments(cfg.conditions, part, events, clock)
-        columns = detect(hard, events, pool, cfg, rng, not process.settings, moments.effects)
+        crossed = cross(
+            hard, events, pool, not process.settings, cfg.events.pileup, rng, moments.effects, pthat, bool(forced)
+        )
+        columns = detect(*crossed, events, cfg, rng, moments.effects)
+        if cfg.events.enrichment.bins:
+            columns |= enrichment_columns(cfg, task.name, events, crossed[1], moments.effects)
         rows = np.arange(events)
         pieces.append({"event_id": first_id + start_row + rows, **columns, **truth, **moments.columns(rows)})
     joined = {name: ak.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     columns = {name: ak.to_numpy(column) if column.ndim == 1 else column for name, column in joined.items()}
-    labels = {f"process_{name}": np.full(task.rows, int(name == task.name), np.int32) for name in cfg.events.processes}
+    names = cfg.events.processes
+    labels = {f"process_{name}": np.full(task.rows, int(name == process.name), np.int32) for name in names}
     return columns | {"process": np.full(task.rows, process.index, np.int32)} | labels
 
 
 def detect(
-    hard: Crossing,
+    particles: Crossing,
+    vertices: Vertices,
     events: int,
-    pool: Pool | None,
     cfg: SimulateConfig,
     rng: np.random.Generator,
-    zero_bias: bool,
     effects: Effects = NO_EFFECTS,
 ) -> dict[str, Any]:
-    """The columns, but for the truth of the hard process, of hard collisions with pile-up laid over them."""
+    """The columns, but for the truth of the hard process, of crossings."""
     settings = cfg.events
-    particles, vertices = cross(hard, events, pool, zero_bias, settings.pileup, rng, effects)
     towers = towers_of(particles, events, settings.calorimeter, rng, effects)
     tracks = tracks_of(particles, settings.tracker, rng, effects)
     muons = muons_of(particles, settings.muons, rng)
@@ -102,32 +111,36 @@ def detect(
     )
 
 
-def _hard_events(cfg: SimulateConfig, task: Task, seed: int) -> Iterator[tuple[int, Crossing, dict[str, Any]]]:
-    """(number of the first event, hard collisions, columns of the truth) of each block; empty ones for zero bias."""
-    starts = range(0, task.rows, BLOCK_EVENTS)
-    if not EVENT_PROCESSES[task.name].settings:
-        for first in starts:
-            events = min(BLOCK_EVENTS, task.rows - first)
-            yield first, visible_particles(_nothing()), truth_of(None, _nothing(), events, cfg.events)
-        return
-    changed = cfg.events.parameters.get(task.name, {})
-    settings = (*world_settings(cfg, seed), *process_settings(task.name, changed), *cfg.pythia)
-    pythia = start(task.name, settings)
-    for first in starts:
+def _hard_events(
+    cfg: SimulateConfig, task: Task, seed: int
+) -> Iterator[tuple[int, Crossing, Float[np.ndarray, " E"], dict[str, Any]]]:
+    """(number of the first event, hard collisions, their pTHat, columns of the truth) of each block.
+
+    Zero bias has no hard collisions, and no truth even of those that are forced.
+    """
+    forced = task_settings(cfg, task.name)
+    settings = process_settings(task.name, cfg.events.parameters.get(task.name, {})) if forced is None else forced[1]
+    pythia = start(task.name, (*world_settings(cfg, seed), *settings, *cfg.pythia)) if settings else None
+    for first in range(0, task.rows, BLOCK_EVENTS):
         events = min(BLOCK_EVENTS, task.rows - first)
-        records = _batch(pythia, events, task.name)
-        particles = stable_particles(records, pythia)
-        yield first, visible_particles(particles), truth_of(records, particles, events, cfg.events)
+        particles, pthat, records = _nothing(), np.zeros(events), None
+        if pythia is not None:
+            records, pthat = _batch(pythia, events, task.name)
+            particles = stable_particles(records, pythia)
+        truth = (None, _nothing()) if forced else (records, particles)
+        yield first, visible_particles(particles), pthat, truth_of(*truth, events, cfg.events)
 
 
-def _batch(pythia: Any, events: int, name: str) -> ak.Array:
-    """Records of exactly so many events: Pythia gives up on one now and then, and another takes its place."""
-    parts = [pythia.nextBatch(events).prt]
+def _batch(pythia: Any, events: int, name: str) -> tuple[ak.Array, Float[np.ndarray, " events"]]:
+    """(records, pTHat in GeV) of exactly so many events: Pythia gives up on one now and then, and another takes its
+    place. In minimum bias pTHat is that of the hardest interaction."""
+    parts = [pythia.nextBatch(events)]
     while (missing := events - sum(len(part) for part in parts)) > 0:
         if len(parts) == MOST_TRIES:
             raise DataError(f"{name}: Pythia failed {MOST_TRIES} times to make {events} events; see its messages")
-        parts.append(pythia.nextBatch(missing).prt)
-    return ak.concatenate(parts)
+        parts.append(pythia.nextBatch(missing))
+    pthat = np.concatenate([np.sqrt(ak.to_numpy(part.info.pT2Hat)) for part in parts])
+    return ak.concatenate([part.prt for part in parts]), pthat
 
 
 def _nothing() -> Particles:
@@ -137,9 +150,12 @@ def _nothing() -> Particles:
 
 def minimum_bias_pool(cfg: SimulateConfig) -> Pool:
     """The pool of these settings, from its file or generated (once per process)."""
-    pileup = cfg.events.pileup
-    settings = (*world_settings(cfg, _pool_seed(cfg.seed)), *pileup.settings, *cfg.pythia)
-    return _pool(settings, pileup.pool, pileup.pool_file)
+    pileup, enrichment = cfg.events.pileup, cfg.events.enrichment
+    world = world_settings(cfg, _pool_seed(cfg.seed))
+    parts = [(pileup.settings, pileup.pool), *((bin_settings(*edges), enrichment.pool) for edges in enrichment.bins)]
+    complete = tuple(((*world, *settings, *cfg.pythia), collisions) for settings, collisions in parts)
+    shares = tuple(probabilities(cfg).tolist()) if enrichment.bins else ()
+    return _pool(complete, shares, enrichment.pthat_edges, pileup.pool_file)
 
 
 def _pool_seed(seed: int) -> int:
@@ -147,13 +163,23 @@ def _pool_seed(seed: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _pool(settings: tuple[str, ...], collisions: int, path: str) -> Pool:
-    key = json.dumps({"pythia": settings, "collisions": collisions})
+def _pool(
+    parts: tuple[tuple[tuple[str, ...], int], ...], shares: tuple[float, ...], edges: tuple[float, ...], path: str
+) -> Pool:
+    """Of each of (Pythia's settings, number of collisions); strata with `shares` after the first, which loses what is
+    above the lowest of `edges`."""
+    key = json.dumps({"parts": parts, "shares": shares})
     found = load_pool(Path(path), key) if path else None
     if found is not None:
         return found
-    pythia = start("minimum bias", settings)
-    pool = pool_of(stable_particles(_batch(pythia, collisions, "minimum bias"), pythia), collisions)
+    made: list[tuple[Particles, Float[np.ndarray, " _"]]] = []
+    for settings, collisions in parts:
+        pythia = start("minimum bias", settings)
+        records, pthat = _batch(pythia, collisions, "minimum bias")
+        if edges and not made:
+            records, pthat = records[pthat < edges[0]], pthat[pthat < edges[0]]
+        made.append((stable_particles(records, pythia), pthat))
+    pool = pool_of(made, (1 - sum(shares), *shares) if shares else ())
     if path:
         save_pool(Path(path), pool, key)
     return pool

@@ -25,7 +25,7 @@ from foundation.command import to_dict
 from foundation.errors import RunError
 from foundation.simulate.config import SimulateConfig
 
-TREE, METADATA = "tree", "metadata"
+TREE, METADATA, ENRICHMENT = "tree", "metadata", "enrichment"
 MADE_BY = "detfm simulate"
 DATE = datetime.datetime(2000, 1, 1)
 COMPRESSION = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(9)}
@@ -77,7 +77,7 @@ def _join(parts: list[Any]) -> Any:
 
 @contextmanager
 def new_file(path: Path, cfg: SimulateConfig) -> Iterator[TreeWriter]:
-    """Writes the file `path`, replacing what is there."""
+    """Writes the file `path`, replacing what is there. The cross sections that weights are made of are kept in it."""
     text = json.dumps(metadata(cfg), indent=1)
     identifier = uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
     # uproot dates every object that it writes, and takes no date from its caller.
@@ -85,7 +85,17 @@ def new_file(path: Path, cfg: SimulateConfig) -> Iterator[TreeWriter]:
     options = {"compression": COMPRESSION[cfg.compression], "uuid_function": lambda: identifier}
     with same_date, uproot.recreate(path, **options) as file:
         file[METADATA] = text
+        if cfg.events.enrichment.bins:
+            file[ENRICHMENT] = json.dumps(_enrichment(cfg), indent=1)
         yield TreeWriter(file)
+
+
+def _enrichment(cfg: SimulateConfig) -> dict[str, Any]:
+    from foundation.simulate.enrichment import cross_sections  # needs Pythia, which reading does not
+
+    sigma, whole = cross_sections(cfg)
+    edges = cfg.events.enrichment.pthat_edges
+    return {"pthat_edges": edges, "sigma_mb": sigma.tolist(), "sigma_all_mb": whole, "probability": list(sigma / whole)}
 
 
 def check_room(out: Path, overwrite: bool) -> None:

@@ -103,6 +103,7 @@ def examples(
         ConfigError: a value is to be clipped and its feature has no range.
     """
     checker = Checker(rows, policies or Policies())
+    columns = {**{name: np.full(rows, value) for name, value in schema.defaults.items()}, **columns}
     keys, content = key_expressions(schema), content_columns(schema)
     texts = list(schema.expressions().values())
     table = Table.of(columns, rows, [*texts, *(f"column({name!r})" for name in content)])

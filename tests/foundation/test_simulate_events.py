@@ -346,7 +346,7 @@ def pool(collisions: int = 40) -> Pool:
     counts = rng.integers(5, 40, collisions)
     total = counts.sum()
     soft = particles(22, 0, rng.exponential(1, total), rng.uniform(-4, 4, total), rng.uniform(0, 6, total))
-    return Pool(np.concatenate([[0], np.cumsum(counts)]), soft)
+    return Pool(np.concatenate([[0], np.cumsum(counts)]), soft, rng.exponential(5, collisions))
 
 
 def test_pile_up_is_poisson_with_the_vertex_spread_and_keeps_every_particle():

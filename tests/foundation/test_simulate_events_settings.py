@@ -15,11 +15,12 @@ from foundation.simulate.config import SimulateConfig, check
 from foundation.simulate.event_processes import EVENT_PROCESSES, process_settings
 from foundation.simulate.events_config import (
     CalorimeterConfig,
+    EnrichmentConfig,
     EventsConfig,
     PileupConfig,
     TrackerConfig,
 )
-from foundation.simulate.plan import event_blocks, plan_events
+from foundation.simulate.plan import enriched_bin, event_blocks, plan_events
 
 
 def events(**settings) -> SimulateConfig:
@@ -96,3 +97,39 @@ def test_processes_are_spread_evenly_over_the_blocks():
         rows = [task.rows for task in plan.tasks if task.name == name]
         assert sum(rows) == count
         assert max(rows) - min(rows) <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pthat_edges": (20.0, 50.0), "crossings": (5, 5, 5)}, r"\[5, 5, 5\] for 2 bins"),
+        ({"pthat_edges": (20.0, 50.0)}, "for 2 bins"),
+        ({"crossings": (5,)}, "for 0 bins"),
+        ({"pthat_edges": (50.0, 20.0), "crossings": (5,)}, "must ascend"),
+        ({"pthat_edges": (20.0, 8e3), "crossings": (5,)}, "below half of beam_energy"),
+        ({"pthat_edges": (20.0,), "crossings": (0,)}, "at least 1"),
+        ({"pthat_edges": (20.0,), "crossings": (5,), "pool": 0}, "pool = 0"),
+    ],
+)
+def test_impossible_enrichment_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        check(events(enrichment=EnrichmentConfig(**settings)))
+
+
+def test_enrichment_needs_plain_zero_bias_to_weigh_against():
+    enrichment = EnrichmentConfig(pthat_edges=(20.0,), crossings=(5,))
+    check(events(enrichment=enrichment))
+    for changed in ({"processes": {"ttbar": 5}}, {"pileup": PileupConfig(mean=0)}):
+        with pytest.raises(ConfigError, match=r"processes.zero_bias and events.pileup.mean"):
+            check(events(enrichment=enrichment, **changed))
+
+
+def test_enriched_crossings_are_spread_over_the_blocks_beside_the_plain_ones():
+    cfg = load_config(SimulateConfig, "simulate/zerobias_enriched")
+    check(cfg)
+    bins = len(cfg.events.enrichment.bins)
+    plan = plan_events(cfg)
+    assert plan.rows == 10_000 + bins * 2_500
+    assert all(block[0].name == "zero_bias" for block in plan.blocks)
+    assert {task.rows for task in plan.tasks} == {100}
+    assert sorted({enriched_bin(task.name) for task in plan.tasks} - {None}) == list(range(bins))
