@@ -5,6 +5,7 @@ Axes: n sampled crossings, N tokens, F features, E edges of a recorded distribut
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ LEAST_KS = 0.02  # Kolmogorov-Smirnov distances below are taken for no drift, ho
 FALSE_ALARM = 0.01  # probability that data of the same origin gives a warning, all quantities together
 SATURATED = (2.0, 1e-3)  # a saturated share of more than so many times the training set's, and this much, warns
 SHOWN = 5  # features in one warning
+PLACE = re.compile(r"\[\d+\]")  # of `jets[3].pt`
 
 Weighted = tuple[Num[np.ndarray, " k"], Num[np.ndarray, " k"], int]  # values, weights, crossings that have one
 
@@ -170,14 +172,17 @@ def drift(watch: Watch, recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
 def warnings(watch: Watch, recorded: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
     """What the user must know of how this data differs from the training set; features are named."""
     found = []
-    drifted = [each for each in records if each["drifted"]]
-    if drifted:
+    worst: dict[str, dict[str, Any]] = {}
+    for each in records:
+        if each["drifted"]:
+            worst.setdefault(PLACE.sub("", each["feature"]), each)
+    if worst:
         named = [
-            f"{each['feature']} (KS {each['ks']:.3f}, above {each['threshold']:.3f}; "
+            f"{name} (KS {each['ks']:.3f}, above {each['threshold']:.3f}, of {each['feature']}; "
             f"median {each['median_fit']:.4g} -> {each['median_here']:.4g})"
-            for each in drifted[:SHOWN]
+            for name, each in list(worst.items())[:SHOWN]
         ]
-        more = f", and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
+        more = f", and {len(worst) - SHOWN} more" if len(worst) > SHOWN else ""
         found.append(f"drift: not like the training set in {', '.join(named)}{more}")
     shares = watch.shares()
     for name, share in shares.items():
