@@ -5,17 +5,16 @@ Axes: n crossings of signal, m of background.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 from scipy.stats import beta
 
 from foundation.errors import DataError
-from foundation.metrics import ONE_SIGMA, binary, check_weights, effective_count, roc
-from foundation.trigger.rates import RELATIVE_ERROR
+from foundation.metrics import ONE_SIGMA, binary, check_weights, effective_count
+from foundation.trigger.rates import RELATIVE_ERROR, Steps
 
 
 @dataclass(frozen=True)
@@ -60,31 +59,43 @@ def efficiency_at(
     return efficiency(scores_signal >= threshold, weights)
 
 
+def kept(
+    signal: Num[np.ndarray, " n"], cuts: Num[np.ndarray, " c"], weights: Num[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, " c"]:
+    """Share of the signal with `score >= cut`, of many cuts at once."""
+    w, order = check_weights(weights, len(signal)), np.argsort(signal, kind="stable")
+    above = np.append(np.cumsum(w[order][::-1])[::-1], 0.0)
+    return above[np.searchsorted(signal[order], cuts, side="left")] / w.sum()
+
+
 def separation(
     signal: Num[np.ndarray, " n"],
     background: Num[np.ndarray, " m"],
     signal_weights: Num[np.ndarray, " n"] | None = None,
     background_weights: Num[np.ndarray, " m"] | None = None,
 ) -> dict[str, Any]:
-    """AUC with its error, and the largest significance improvement eps_S / sqrt(eps_B).
+    """AUC with its error, and the largest significance improvement eps_S / sqrt(eps_B) with where it is.
 
-    The improvement is looked for where enough background is left to know eps_B to 30%; `background_efficiency` and
-    `signal_efficiency` say where it is found.
+    The improvement is looked for among the cuts that enough background passes to know eps_B to 30%.
+
+    Returns:
+        auc, auc_error, sic, and the signal_efficiency and background_efficiency of that cut; the last three are None
+        where no cut passes enough.
 
     Raises:
         DataError: a sample is empty, or a score is not finite.
     """
     scores = np.concatenate([np.asarray(signal, np.float64), np.asarray(background, np.float64)])
-    which = np.arange(len(scores)) < len(signal)
-    w = np.concatenate([check_weights(signal_weights, len(signal)), check_weights(background_weights, len(background))])
-    found, curve = binary(which, scores, w, ()), roc(which, scores, w)
-    known = curve.background_efficiency * curve.background_events * RELATIVE_ERROR**2 >= 1
-    improvement = np.where(known, curve.signal_efficiency / np.sqrt(np.maximum(curve.background_efficiency, 1e-300)), 0)
+    weights = (check_weights(signal_weights, len(signal)), check_weights(background_weights, len(background)))
+    found = binary(np.arange(len(scores)) < len(signal), scores, np.concatenate(weights), ())
+    steps = Steps.of(background, weights[1])
+    share = steps.weight / steps.weight[-1]
+    enough = steps.weight**2 >= steps.square / RELATIVE_ERROR**2
+    result: dict[str, Any] = {"auc": found["auc"], "auc_error": found["auc_error"]}
+    if not enough.any():
+        return result | dict.fromkeys(("sic", "signal_efficiency", "background_efficiency"))
+    efficiencies = kept(signal, steps.values, weights[0])
+    improvement = np.where(enough, efficiencies / np.sqrt(np.maximum(share, np.finfo(float).tiny)), 0)
     best = int(np.argmax(improvement))
-    return {
-        "auc": found["auc"],
-        "auc_error": found["auc_error"],
-        "sic": float(improvement[best]) if math.isfinite(improvement[best]) else None,
-        "signal_efficiency": float(curve.signal_efficiency[best]),
-        "background_efficiency": float(curve.background_efficiency[best]),
-    }
+    ends = {"signal_efficiency": float(efficiencies[best]), "background_efficiency": float(share[best])}
+    return result | {"sic": float(improvement[best])} | ends
