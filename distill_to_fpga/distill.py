@@ -18,6 +18,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from distill_to_fpga.lower import count_luts
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, scaling_of
@@ -26,9 +27,11 @@ from foundation.errors import TrainingError
 from foundation.progress import progress
 
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
-CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(EBOPs / target)
-MOST_PAID = 10.0  # beta times the budget at most: EBOPs never weigh more than that in the loss
+CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(cost / target)
+MOST_PAID = 10.0  # beta times the budget at most: the cost never weighs more than that in the loss
 BUDGET_BY = 0.5  # of the steps: when the target reaches the budget; the weights have the rest to recover
+CALIBRATION = 16_384  # examples that set the ranges of the student that is counted
+COUNTS = 8  # how often the adder graph is counted from BUDGET_BY on, to correct the price of a LUT
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Distilled:
 
     Attributes:
         student: frozen (integer types everywhere) unless it is a floating-point one.
-        history: one record per 100 steps: step, loss and its terms, EBOPs, beta, accuracy on the validation examples.
+        history: one record per 100 steps: step, loss and its terms, EBOPs, LUTs, beta, accuracy on the validation examples.
         seconds: of training, compilation included.
     """
 
@@ -57,7 +60,7 @@ def distill(
 ) -> Distilled:
     """Trains a student on `train` and calibrates its activations on the same examples.
 
-    The loss: alpha KL(teacher || student) T^2 + (1 - alpha) cross-entropy + Huber + beta EBOPs + gamma bits.
+    The loss: alpha KL(teacher || student) T^2 + (1 - alpha) cross-entropy + Huber + beta LUTs + gamma bits.
     Equal arguments give an equal student, to the last bit, on the same machine.
 
     Args:
@@ -90,21 +93,40 @@ def _train(
     """The student after all steps, not yet frozen, and the history."""
     plan = _Plan(nnx.graphdef(student), config, "train" if student.config.quantized else "float")
     _, trainable, rest = _split(student)
-    price = jnp.asarray([np.log(config.beta_start), 0.0], jnp.float32)
+    price = jnp.asarray([np.log(config.beta_start), 0.0, 0.0], jnp.float32)
     carry: Any = (trainable, _optimizer(config).init(trainable), rest, price)
     batches = _batches(len(train.labels), config, seed)
     data, held_out = jax.tree.map(jnp.asarray, (train, validation))
     history: list[dict[str, float]] = []
-    shown = ("loss", "ebops") if plan.mode == "train" else ("loss",)
+    shown = ("loss", config.currency) if plan.mode == "train" else ("loss",)
+    counted = _counting_steps(config) if plan.mode == "train" else set()
     with progress("distil", config.steps, "steps") as bar:
         for first in range(0, config.steps, BLOCK):
             block = batches[first : first + BLOCK]
             carry, metrics = _block(plan, carry, data, jnp.asarray(block), jnp.arange(first, first + len(block)))
             history.append(_record(metrics, first))
+            if first in counted:
+                carry = (*carry[:3], _corrected(carry[3], plan.student(carry[0], carry[2]), train, history[-1]))
             if validation is not None and (validation.labels >= 0).any():
                 history[-1]["validation_accuracy"] = float(_accuracy(plan, carry, held_out))
             bar.advance(len(block), ", ".join(f"{name} {history[-1][name]:,.6g}" for name in shown))
     return plan.student(carry[0], carry[2]), history
+
+
+def _counting_steps(config: DistillConfig) -> set[int]:
+    """First steps of the blocks after which the adder graph is counted: some from the middle to near the end."""
+    if config.lut_budget is None:
+        return set()
+    blocks = np.arange(0, config.steps, BLOCK)
+    wanted = np.linspace(BUDGET_BY, 0.95, COUNTS) * config.steps
+    return {int(blocks[np.searchsorted(blocks, step, side="right") - 1]) for step in wanted}
+
+
+def _corrected(price: Float[Array, "3"], student: Student, train: Examples, record: dict[str, float]) -> Array:
+    """The price with the logarithm of (LUTs of the adder graph) / (LUTs as the loss has them)."""
+    counted = count_luts(freeze(student, np.asarray(train.integers[:CALIBRATION])), np.asarray(train.integers))
+    record["counted_luts"] = float(counted)
+    return price.at[2].set(np.log(max(counted, 1)) - np.log(max(record["luts"], 1.0)))
 
 
 @dataclass(frozen=True)
@@ -124,8 +146,8 @@ class _Plan:
 def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
     """One optimiser step for each row of `batches`.
 
-    The carry: (weights, widths), state of the optimiser, what is not trained, and the price of an EBOP: log beta and
-    the logarithm of the EBOPs at the first step.
+    The carry: (weights, widths), state of the optimiser, what is not trained, and the price: log beta, the logarithm of
+    the cost at the first step, and that of the correction of the cost.
     """
     optimizer = _optimizer(plan.config)
 
@@ -137,7 +159,7 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
         slope, (rest, metrics) = jax.grad(_loss, argnums=1, has_aux=True)(plan, trainable, rest, examples, beta)
         updates, moments = optimizer.update(slope, moments, trainable)
         if plan.mode == "train":
-            price, metrics["beta"] = _new_price(plan.config, price, metrics["ebops"], number), beta
+            price, metrics["beta"] = _new_price(plan.config, price, metrics[plan.config.currency], number), beta
         return (optax.apply_updates(trainable, updates), moments, rest, price), metrics
 
     return jax.lax.scan(step, carry, (batches, numbers))
@@ -149,31 +171,32 @@ def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Arra
     terms = losses(outputs / student.unit, examples, plan.config, len(student.classes))
     loss = sum(terms.values(), jnp.zeros(()))
     if plan.mode == "train":
-        terms["ebops"], bits = size(*nnx.split(student), plan.mode)
-        loss += beta * terms["ebops"] + plan.config.gamma * bits
+        cost = size(*nnx.split(student), plan.mode)
+        terms |= {"ebops": cost.ebops, "luts": cost.luts}
+        loss += beta * terms[plan.config.currency] + plan.config.gamma * cost.bits
     _, _, rest = _split(student)
     return loss, (rest, {"loss": loss, **terms})
 
 
-def _beta(config: DistillConfig, price: Float[Array, "2"], number: Int[Array, ""]) -> Float[Array, ""]:
-    if config.ebops_budget is not None:
+def _beta(config: DistillConfig, price: Float[Array, "3"], number: Int[Array, ""]) -> Float[Array, ""]:
+    if config.budget is not None:
         return jnp.exp(price[0])
     ramp = jnp.minimum(number / (0.8 * config.steps), 1.0)
     return config.beta_start * (config.beta_end / config.beta_start) ** ramp
 
 
 def _new_price(
-    config: DistillConfig, price: Float[Array, "2"], ebops: Float[Array, ""], number: Int[Array, ""]
-) -> Float[Array, "2"]:
-    """Under a budget, beta rises while EBOPs lie above a target that falls geometrically to the budget."""
-    if config.ebops_budget is None:
+    config: DistillConfig, price: Float[Array, "3"], cost: Float[Array, ""], number: Int[Array, ""]
+) -> Float[Array, "3"]:
+    """Under a budget, beta rises while the cost lies above a target that falls geometrically to the budget."""
+    if config.budget is None:
         return price
-    log_ebops = jnp.log(jnp.maximum(ebops, 1.0))
-    first = jnp.where(number == 0, log_ebops, price[1])
+    log_cost = jnp.log(jnp.maximum(cost, 1.0)) + price[2]
+    first = jnp.where(number == 0, log_cost, price[1])
     fall = jnp.minimum(number / (BUDGET_BY * config.steps), 1.0)
-    excess = log_ebops - first - fall * (np.log(config.ebops_budget) - first)
+    excess = log_cost - first - fall * (np.log(config.budget) - first)
     log_beta = price[0] + CONTROL_GAIN / config.steps * jnp.clip(excess, -1.0, 1.0)
-    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID / config.ebops_budget)), first])
+    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID / config.budget)), first, price[2]])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -187,7 +210,7 @@ def _accuracy(plan: _Plan, carry: Any, examples: Examples) -> Float[Array, ""]:
 
 
 def _record(metrics: dict[str, Array], first: int) -> dict[str, float]:
-    """Means over a block; EBOPs and beta at its end.
+    """Means over a block; EBOPs, LUTs and beta at its end.
 
     Raises:
         TrainingError: a loss is not a number; names the step and the terms.
@@ -198,7 +221,7 @@ def _record(metrics: dict[str, Array], first: int) -> dict[str, float]:
         terms = ", ".join(f"{name} {series[bad[0]]:.3g}" for name, series in values.items())
         raise TrainingError(f"the loss became NaN at step {first + bad[0]} ({terms}); lower the learning rate")
     record = {"step": float(first + len(values["loss"]))}
-    last = ("ebops", "beta")
+    last = ("ebops", "luts", "beta")
     return record | {name: float(v[-1] if name in last else v.mean()) for name, v in values.items()}
 
 

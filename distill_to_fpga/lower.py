@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from distill_to_fpga.estimate import estimate
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire
+from distill_to_fpga.graph.simplify import simplify
 from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.quantize import ActivationQuantizer
 from distill_to_fpga.students.layers import (
@@ -23,6 +25,7 @@ from distill_to_fpga.students.layers import (
 )
 from distill_to_fpga.students.student import Student
 from foundation.errors import ConfigError
+from foundation.schema import Hardware
 
 FLOAT32_BITS = 24
 
@@ -32,7 +35,8 @@ def lower(student: Student, layout: HardwareLayout, name: str = "student", versi
 
     The outputs are the class logits, then the regression outputs, each in units of 2^-fraction of the output wire; or
     the one score, unsigned and saturating.
-    Weights with no bits are zeros of the graph's matrices, and its back ends emit nothing for them.
+    Weights with no bits are zeros of the graph's matrices, and its back ends emit nothing for them; nor do they for
+    channels that nothing reads.
 
     Args:
         student: frozen (`freeze`); a student still in floats has no integers.
@@ -59,7 +63,7 @@ def lower(student: Student, layout: HardwareLayout, name: str = "student", versi
     for layer in student.layers:
         x = _lower_layer(g, x, layer)
     g.output(x, "outputs")
-    return g.build()
+    return simplify(g.build())
 
 
 def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
@@ -117,3 +121,12 @@ def inexact_in_float32(graph: FixedPointGraph) -> dict[str, int]:
     """
     magnitude = {name: int(np.max(wire.bits - wire.signed)) for name, wire in graph.wires.items()}
     return {name: bits for name, bits in magnitude.items() if bits > FLOAT32_BITS}
+
+
+def count_luts(student: Student, integers: Int[np.ndarray, "B N F"]) -> int:
+    """LUTs of a frozen student's adder graph, for inputs as wide as these integers."""
+    low, high = integers.min(axis=(0, 1)), integers.max(axis=(0, 1))
+    bits = np.maximum(np.frexp(np.maximum(high, 0))[1], np.frexp(np.maximum(-low - 1, 0))[1]) + (low < 0)
+    types = {f"feature_{i}": Hardware(1.0, max(int(b), 1), bool(s)) for i, (b, s) in enumerate(zip(bits, low < 0))}
+    layout = HardwareLayout("inputs", integers.shape[1], types, tuple(range(integers.shape[2])))
+    return estimate(lower(student, layout)).total("luts")

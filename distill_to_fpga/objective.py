@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,11 @@ class DistillConfig:
         alpha: share of the teacher in the loss; the labels have the rest. 0 trains on labels alone.
         temperature: softens the teacher's and the student's logits before they are compared.
         regression_weight: of the Huber loss of the regression outputs.
-        ebops_budget: the student ends near so many EBOPs: their price is raised or lowered so that they fall
-            geometrically to the budget over the first half of the steps. None: the price follows beta.
-        beta_start: price of one EBOP at the first step.
+        lut_budget: the student ends near so many LUTs, as `distill_to_fpga.estimate` counts them: their price is raised
+            or lowered so that they fall geometrically to the budget over the first half of the steps.
+        ebops_budget: the same for EBOPs, the currency of HGQ (arXiv:2405.00645). One of the two at most; with neither,
+            the price of a LUT follows beta.
+        beta_start: price of one LUT (EBOP under ebops_budget) at the first step.
         beta_end: price towards which beta rises geometrically over the first 80% of the steps, so that accuracy is
             learnt first and width later; not used with a budget.
         gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
@@ -48,7 +50,8 @@ class DistillConfig:
     alpha: float = 0.7
     temperature: float = 2.0
     regression_weight: float = 1.0
-    ebops_budget: int | None = 30_000
+    lut_budget: int | None = None
+    ebops_budget: int | None = None
     beta_start: float = 1e-7
     beta_end: float = 5e-6
     gamma: float = 1e-7
@@ -61,8 +64,21 @@ class DistillConfig:
         for name in ("learning_rate", "temperature", "beta_start", "beta_end"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"distillation needs {name} > 0; it is {getattr(self, name)}")
-        if self.ebops_budget is not None and self.ebops_budget < 1:
-            raise ConfigError(f"ebops_budget must be at least 1; it is {self.ebops_budget}")
+        for name in ("lut_budget", "ebops_budget"):
+            budget = getattr(self, name)
+            if budget is not None and budget < 1:
+                raise ConfigError(f"{name} must be at least 1; it is {budget}")
+        if self.lut_budget is not None and self.ebops_budget is not None:
+            raise ConfigError("lut_budget and ebops_budget are both given: set one of them to null")
+
+    @property
+    def budget(self) -> int | None:
+        """What the student may cost, in units of `currency`."""
+        return self.lut_budget if self.lut_budget is not None else self.ebops_budget
+
+    @property
+    def currency(self) -> Literal["luts", "ebops"]:
+        return "luts" if self.ebops_budget is None else "ebops"
 
 
 @jax.tree_util.register_dataclass

@@ -156,6 +156,10 @@ class ActivationQuantizer(nnx.Module):
         low, high = (stop_gradient(quantize(v[...], fraction)) for v in (self.low, self.high))
         return bit_width(low, high, fraction, group=self.copies)
 
+    def luts(self, width: Float[Array, "*shape"]) -> Float[Array, ""]:
+        """About the LUTs that rounding and saturation take: one and a half for each bit."""
+        return 1.5 * self.copies * width.sum()
+
     def freeze(self) -> None:
         """Sets the integer type from the recorded extremes; the fraction becomes whole."""
         fraction = whole_fraction(self.fraction)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from distill_to_fpga.quantize import ActivationQuantizer
 from distill_to_fpga.students.config import StudentConfig
-from distill_to_fpga.students.layers import Dense, InputScale, Relu, ScoreOutput
+from distill_to_fpga.students.layers import Dense, InputScale, Relu, ScoreOutput, WeightSettings
 
 
 class Builder:
@@ -18,6 +18,9 @@ class Builder:
 
     def __init__(self, config: StudentConfig, random: np.random.Generator):
         self.config, self.random = config, random
+        self.weights = WeightSettings(
+            config.weight_format, config.weight_granularity, config.weight_digits, config.weight_fraction
+        )
 
     def input_fraction(self, scale: InputScale) -> Float[np.ndarray, "... F"]:
         """Initial fractional bits of the inputs: never finer than the integers themselves."""
@@ -33,8 +36,7 @@ class Builder:
         return ActivationQuantizer(shape, self.config.activation_fraction, copies)
 
     def dense(self, inputs: int, outputs: int, copies: int = 1) -> Dense:
-        config = self.config
-        return Dense(inputs, outputs, config.weight_granularity, config.weight_fraction, self.random, copies)
+        return Dense(inputs, outputs, self.weights, self.random, copies)
 
     def hidden(self, inputs: int, outputs: int, copies: int = 1) -> list[nnx.Module]:
         return [self.dense(inputs, outputs, copies), Relu(), self.quantizer(outputs, copies)]

@@ -39,9 +39,13 @@ class StudentConfig:
             outputs are logits and regressions, exact and unrounded.
         score_integer: how many of the bits lie above the binary point: 18 and 14 make `ap_ufixed<18, 14>`.
         quantized: false gives the floating-point student of the same shape, as a reference.
-        weight_granularity: how many weights share one width: none, those of one output channel, or all of a layer.
+        weight_format: `digits`: a weight is a sum of a learnt number of signed powers of two, none of which is a pruned
+            weight (see `distill_to_fpga.digits`); `bits`: it has learnt fractional bits (HGQ, arXiv:2405.00645).
+        weight_granularity: how many weights share one number of digits, or of bits: none, those of one output channel,
+            or all of a layer.
+        weight_digits: signed digits of a weight before training.
         activation_granularity: one width per channel, or one per layer.
-        weight_fraction: fractional bits of weights and biases before training.
+        weight_fraction: fractional bits of biases (and of weights in format `bits`) before training.
         activation_fraction: fractional bits of activations and of the scaled inputs before training.
     """
 
@@ -61,8 +65,10 @@ class StudentConfig:
     score_bits: int = 0
     score_integer: int = 14
     quantized: bool = True
+    weight_format: Literal["digits", "bits"] = "digits"
     weight_granularity: Literal["weight", "channel", "tensor"] = "weight"
     activation_granularity: Literal["channel", "tensor"] = "channel"
+    weight_digits: int = 2
     weight_fraction: int = 6
     activation_fraction: int = 5
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -15,7 +16,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from distill_to_fpga.digits import count_digits, quantize_digits, whole_digits
 from distill_to_fpga.quantize import (
+    MAX_FRACTION,
+    Calibrated,
     Mode,
     Width,
     constant_width,
@@ -27,7 +31,21 @@ from distill_to_fpga.quantize import (
 )
 
 SPAN_BITS = 5  # a score spans 2^5 = 32 standard deviations of what the teacher says
+ADDER_OVERHEAD = 1.5  # bits by which an adder of a product is wider than its input, on average of adder graphs
+BITS_PER_DIGIT = 2.0  # what a further digit adds to the width of a weight
+DIGITS_PER_BIT = 1 / 3  # digits of a random number of many bits (Avizienis 1961)
 Granularity = Literal["weight", "channel", "tensor"]
+WeightFormat = Literal["digits", "bits"]
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """How weights are quantised: see `StudentConfig`."""
+
+    format: WeightFormat
+    granularity: Granularity
+    digits: float
+    fraction: float
 
 
 class Constant(nnx.Variable):
@@ -151,7 +169,10 @@ class Dense(nnx.Module):
 
     Attributes:
         kernel, bias: the weights; on their grid once frozen.
-        kernel_fraction, bias_fraction: learnt fractional bits; broadcastable to kernel and bias.
+        kernel_digits: learnt number of signed digits of each weight (format `digits`).
+        kernel_fraction: learnt fractional bits, broadcastable to kernel (format `bits`); of a frozen layer those of its
+            grid.
+        bias_fraction: the same of the bias.
         copies: how many times the layer stands in the circuit (once per token where tokens share it).
     """
 
@@ -159,43 +180,94 @@ class Dense(nnx.Module):
         self,
         inputs: int,
         outputs: int,
-        granularity: Granularity,
-        fraction: float,
+        settings: WeightSettings,
         random: np.random.Generator,
         copies: int = 1,
     ):
-        self.copies = copies
+        self.copies, self.format = copies, settings.format
+        granularity = settings.granularity
         shape = {"weight": (inputs, outputs), "channel": (1, outputs), "tensor": (1, 1)}[granularity]
         kernel = random.normal(0.0, math.sqrt(2 / inputs), (inputs, outputs))  # arXiv:1502.01852
         self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs))
-        self.kernel_fraction = Width(jnp.full(shape, fraction, jnp.float32))
-        self.bias_fraction = Width(jnp.full(outputs if granularity != "tensor" else 1, fraction, jnp.float32))
+        if settings.format == "digits":
+            self.kernel_digits = Width(jnp.full(shape, settings.digits, jnp.float32))
+            self.kernel_fraction: nnx.Variable = Calibrated(jnp.zeros(kernel.shape))
+        else:
+            self.kernel_fraction = Width(jnp.full(shape, settings.fraction, jnp.float32))
+        self.bias_fraction = Width(jnp.full(outputs if granularity != "tensor" else 1, settings.fraction, jnp.float32))
 
     def __call__(self, x: Float[Array, "B *N I"], mode: Mode) -> Float[Array, "B *N O"]:
         kernel, bias = self.kernel[...], self.bias[...]
         if mode != "float":
-            kernel, bias = quantize(kernel, self.kernel_fraction[...]), quantize(bias, self.bias_fraction[...])
+            kernel, bias = self.quantized(mode), quantize(bias, self.bias_fraction[...])
         # The default precision of a GPU or TPU would round the products.
         return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + bias
 
-    def widths(self) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
-        """Bits of every weight and of every bias, from the first to the last non-zero one; signs not counted."""
-        kernel = constant_width(self.kernel[...], self.kernel_fraction[...])
-        return kernel, constant_width(self.bias[...], self.bias_fraction[...])
+    def quantized(self, mode: Mode) -> Float[Array, "I O"]:
+        """The kernel as the circuit has it."""
+        if self.format == "bits":
+            return quantize(self.kernel[...], self.kernel_fraction[...])
+        if mode == "fixed":
+            return self.kernel[...]  # frozen
+        return quantize_digits(self.kernel[...], jnp.broadcast_to(self.kernel_digits[...], self.kernel.shape))
 
-    def ebops(self, input_width: Float[Array, ...]) -> Float[Array, ""]:
+    def widths(self, mode: Mode) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
+        """Bits of every weight and of every bias, from the first to the last non-zero one; signs not counted."""
+        bias = constant_width(self.bias[...], self.bias_fraction[...])
+        if self.format == "bits":
+            return constant_width(self.kernel[...], self.kernel_fraction[...]), bias
+        quantized = jax.lax.stop_gradient(self.quantized(mode))
+        bits = constant_width(quantized, jnp.full((1, 1), float(MAX_FRACTION)))
+        return jax.lax.stop_gradient(bits) + BITS_PER_DIGIT * self._digits_slope(), bias
+
+    def digits(self, mode: Mode) -> Float[Array, "I O"]:
+        """Signed digits of every weight: the adders of its product."""
+        quantized = jax.lax.stop_gradient(self.quantized(mode))
+        actual = count_digits((quantized * 2.0**MAX_FRACTION).astype(jnp.int32))
+        if self.format == "digits":
+            return actual + self._digits_slope()
+        bits, _ = self.widths(mode)
+        slope = jnp.where(jax.lax.stop_gradient(bits) <= 1, 1.0, DIGITS_PER_BIT)
+        return actual + slope * (bits - jax.lax.stop_gradient(bits))
+
+    def _digits_slope(self) -> Float[Array, "I O"]:
+        """Zero, with the gradient of the learnt numbers of digits (those shared are divided as in `bit_width`)."""
+        learnt = jnp.broadcast_to(whole_digits(self.kernel_digits[...]), self.kernel.shape)
+        shared = self.kernel.size // self.kernel_digits.size
+        return (learnt - jax.lax.stop_gradient(learnt)) / math.sqrt(shared)
+
+    def ebops(self, input_width: Float[Array, ...], mode: Mode) -> Float[Array, ""]:
         """Effective bit operations: sum over multiplications of weight bits times input bits (arXiv:2405.00645)."""
-        kernel, _ = self.widths()
-        return self.copies * (jnp.broadcast_to(input_width.reshape(-1, 1), kernel.shape) * kernel).sum()
+        kernel, _ = self.widths(mode)
+        return self.copies * (input_width.reshape(-1, 1) * kernel).sum()
+
+    def luts(self, input_width: Float[Array, ...], mode: Mode) -> Float[Array, ""]:
+        """About the LUTs of its adders: for each digit of each weight one, a little wider than the input.
+
+        Inputs without bits cost nothing. `distill_to_fpga.estimate` has the adder graph itself.
+        """
+        width = jnp.broadcast_to(input_width.reshape(-1, 1), self.kernel.shape)
+        alive = jax.lax.stop_gradient(width) > 0
+        return self.copies * (self.digits(mode) * (width + ADDER_OVERHEAD) * alive).sum()
 
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""
-        for values, fraction in ((self.kernel, self.kernel_fraction), (self.bias, self.bias_fraction)):
-            whole = whole_fraction(fraction)
-            integers = on_grid(values, whole)
-            values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
-            fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
+        if self.format == "digits":
+            quantized = np.asarray(self.quantized("calibrate"), np.float64)
+            whole = np.full(quantized.shape, float(MAX_FRACTION))
+            self.kernel[...] = jnp.asarray(quantized, jnp.float32)
+            self.kernel_fraction[...] = jnp.asarray(_least_fraction(quantized * 2.0**whole, whole), jnp.float32)
+        else:
+            self._freeze(self.kernel, self.kernel_fraction)
+        self._freeze(self.bias, self.bias_fraction)
+
+    @staticmethod
+    def _freeze(values: nnx.Variable, fraction: nnx.Variable) -> None:
+        whole = whole_fraction(fraction)
+        integers = on_grid(values, whole)
+        values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
+        fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
 
 
 def _least_fraction(integers: Float[np.ndarray, "..."], fraction: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,11 +59,11 @@ class Student(nnx.Module):
 
     def ebops(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Effective bit operations of the whole circuit (arXiv:2405.00645)."""
-        return size(*nnx.split(self), mode)[0]
+        return size(*nnx.split(self), mode).ebops
 
     def total_bits(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Sum of the widths of weights, biases and activations, each counted once."""
-        return size(*nnx.split(self), mode)[1]
+        return size(*nnx.split(self), mode).bits
 
     def dense(self) -> list[Dense]:
         return [layer for layer in leaves(self.layers) if isinstance(layer, Dense)]
@@ -119,20 +119,37 @@ def forward(graphdef: Any, state: Any, integers: Any, mode: Mode) -> tuple[Any, 
     return outputs, nnx.state(student)
 
 
+class Size(NamedTuple):
+    """What a student costs, differentiable in its widths.
+
+    Attributes:
+        ebops: effective bit operations (arXiv:2405.00645).
+        bits: sum of the widths of weights, biases and activations, each counted once.
+        luts: roughly; `distill_to_fpga.estimate` counts the adders one by one.
+    """
+
+    ebops: Float[Array, ""]
+    bits: Float[Array, ""]
+    luts: Float[Array, ""]
+
+
 @partial(jax.jit, static_argnums=(0, 2))
-def size(graphdef: Any, state: Any, mode: Mode) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """EBOPs and total bits; compiled, because outside a training step every small operation would be on its own."""
-    ebops, total, width = jnp.zeros(()), jnp.zeros(()), jnp.zeros(1)
+def size(graphdef: Any, state: Any, mode: Mode) -> Size:
+    """Compiled, because outside a training step every small operation would be on its own."""
+    ebops, bits, luts, width = jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.zeros(1)
     for layer in leaves(nnx.merge(graphdef, state, copy=True).layers):
         if isinstance(layer, ActivationQuantizer):
             width = layer.width(mode)
-            total += width.sum()
+            bits += width.sum()
+            luts += layer.luts(width)
         elif isinstance(layer, Dense):
-            ebops += layer.ebops(width)
-            total += sum(bits.sum() for bits in layer.widths())
+            ebops += layer.ebops(width, mode)
+            luts += layer.luts(width, mode)
+            bits += sum(each.sum() for each in layer.widths(mode))
         elif isinstance(layer, SumOfSquares):
             ebops += layer.ebops(width)
-    return ebops, total
+            luts += layer.ebops(width)
+    return Size(ebops, bits, luts)
 
 
 def predict(student: Student, integers: Int[np.ndarray, "B N F"]) -> Float[np.ndarray, "B O"]:

@@ -7,14 +7,14 @@ from flax import nnx
 from small_students import LAYOUT, jets
 
 from distill_to_fpga.distill import distill
-from distill_to_fpga.lower import inexact_in_float32, lower
+from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
 from distill_to_fpga.objective import DistillConfig, Examples, losses
 from distill_to_fpga.students import StudentConfig, predict, predict_exact
 from foundation.errors import ConfigError, DataError, TrainingError
 
 SHAPE = StudentConfig(kind="deepsets", tokens=4, phi=(8, 4), rho=(8,))
 FLOAT = replace(SHAPE, quantized=False)
-QUICK = DistillConfig(steps=600, batch=128, ebops_budget=2000)
+QUICK = DistillConfig(steps=600, batch=128, lut_budget=2000)
 LABELS_ONLY = replace(QUICK, alpha=0.0)
 CLASSES = ("signal", "background")
 
@@ -43,15 +43,22 @@ def budgeted():
 
 def test_a_student_learns_within_its_budget(budgeted):
     assert accuracy(budgeted.student) > 0.9
-    assert budgeted.history[0]["ebops"] > 3000
-    assert 1400 < float(budgeted.student.ebops()) < 2500
-    assert budgeted.history[-1]["ebops"] == pytest.approx(float(budgeted.student.ebops()), rel=0.15)
+    assert budgeted.history[0]["luts"] > 4000
+    assert count_luts(budgeted.student, TRAIN.integers) == pytest.approx(2000, rel=0.15)
+
+
+@pytest.mark.parametrize("weights", ["digits", "bits"])
+def test_ebops_are_a_budget_too(weights):
+    made = distill(replace(QUICK, lut_budget=None, ebops_budget=1000), replace(SHAPE, weight_format=weights), TRAIN, CLASSES)
+    assert accuracy(made.student) > 0.85
+    assert 700 < float(made.student.ebops()) < 1400
+    assert made.history[-1]["ebops"] == pytest.approx(float(made.student.ebops()), rel=0.2)
 
 
 def test_history_says_what_happened(budgeted):
     assert [record["step"] for record in budgeted.history] == [100, 200, 300, 400, 500, 600]
     last = budgeted.history[-1]
-    assert set(last) >= {"loss", "teacher", "cross_entropy", "ebops", "beta", "validation_accuracy"}
+    assert set(last) >= {"loss", "teacher", "cross_entropy", "ebops", "luts", "beta", "validation_accuracy"}
     assert last["loss"] < budgeted.history[0]["loss"]
     assert last["validation_accuracy"] > 0.8  # labels, of which 10% are wrong
 
@@ -89,12 +96,12 @@ def test_the_teacher_beats_a_wrong_teacher_and_few_labels():
 
 
 def test_a_rising_price_shrinks_the_student():
-    config = replace(QUICK, ebops_budget=None, beta_start=1e-8, beta_end=1e-4)
+    config = replace(QUICK, lut_budget=None, beta_start=1e-8, beta_end=1e-4)
     made = distill(config, SHAPE, TRAIN, CLASSES)
-    betas, ebops = ([record[name] for record in made.history] for name in ("beta", "ebops"))
+    betas, luts = ([record[name] for record in made.history] for name in ("beta", "luts"))
     assert betas == sorted(betas)
     assert betas[-1] == pytest.approx(1e-4)
-    assert float(made.student.ebops()) < 0.75 * ebops[0]
+    assert luts[-1] < 0.75 * luts[0]
     assert accuracy(made.student) > 0.85
 
 
@@ -144,10 +151,15 @@ def test_a_student_with_regressions_needs_targets():
         distill(QUICK, SHAPE, TRAIN, CLASSES, ("pt",))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"alpha": 1.5}, {"temperature": 0.0}, {"ebops_budget": 0}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"alpha": 1.5}, {"temperature": 0.0}, {"lut_budget": 0}])
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         distill(replace(QUICK, **wrong), SHAPE, TRAIN, CLASSES)
+
+
+def test_two_budgets_are_refused():
+    with pytest.raises(ConfigError, match="lut_budget and ebops_budget are both given"):
+        distill(replace(QUICK, ebops_budget=100), SHAPE, TRAIN, CLASSES)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_its_step():

@@ -28,11 +28,12 @@ def examples() -> np.ndarray:
     kind=st.sampled_from(["deepsets", "mlp"]),
     widths=WIDTHS,
     weights=GRANULARITY,
+    form=st.sampled_from(["digits", "bits"]),
     activations=st.sampled_from(["channel", "tensor"]),
     seed=st.integers(0, 1000),
 )
 @settings(deadline=None, max_examples=8)
-def test_graph_student_and_float64_give_identical_numbers(kind, widths, weights, activations, seed):
+def test_graph_student_and_float64_give_identical_numbers(kind, widths, weights, form, activations, seed):
     config = StudentConfig(
         kind=kind,
         tokens=4,
@@ -40,6 +41,7 @@ def test_graph_student_and_float64_give_identical_numbers(kind, widths, weights,
         rho=widths[1:],
         hidden=widths,
         weight_granularity=weights,
+        weight_format=form,
         activation_granularity=activations,
     )
     made = freeze(scatter_widths(student(config, seed), seed), jets(200, seed))
@@ -67,10 +69,12 @@ def test_offsets_are_part_of_the_firmware():
     assert (interpreted(lower(shifted, LAYOUT), x) != predict_exact(frozen, x)).any()
 
 
-def test_weights_without_bits_are_zeros_of_the_graph():
-    made = student(StudentConfig(tokens=4, phi=(5, 3), rho=(4,)))
+@pytest.mark.parametrize("weights", ["digits", "bits"])
+def test_weights_without_bits_are_zeros_of_the_graph(weights):
+    made = student(StudentConfig(tokens=4, phi=(5, 3), rho=(4,), weight_format=weights))
     first = made.dense()[0]
-    first.kernel_fraction[...] = first.kernel_fraction[...].at[0].set(-8.0)
+    width = first.kernel_digits if weights == "digits" else first.kernel_fraction
+    width[...] = width[...].at[0].set(-8.0)
     graph = lower(freeze(made, jets(200)), LAYOUT)
     weight = next(node.op for node in graph.nodes if node.op.kind == "dense").weight
     assert (weight[0] == 0).all()

@@ -18,7 +18,7 @@ from distill_to_fpga.students import (
     quantize_after_training,
     save_student,
 )
-from distill_to_fpga.students.layers import Dense
+from distill_to_fpga.students.layers import Dense, WeightSettings
 from foundation.errors import ConfigError, RunError
 
 DEEPSETS = StudentConfig(kind="deepsets", tokens=4, phi=(5, 3), rho=(4,))
@@ -74,7 +74,7 @@ def test_activations_saturate_only_beyond_the_calibration_set():
 
 
 def test_ebops_by_hand():
-    config = StudentConfig(kind="deepsets", tokens=4, phi=(1,), rho=())
+    config = StudentConfig(kind="deepsets", tokens=4, phi=(1,), rho=(), weight_format="bits")
     made = build_student(config, np.zeros(2, int), np.zeros(2, int), ("a", "b"))
     phi, rho = made.dense()
     phi.kernel[...] = jnp.asarray([[1.25], [0.001]])  # 101b: 3 bits; pruned
@@ -89,8 +89,9 @@ def test_ebops_by_hand():
     assert float(made.total_bits()) == 3 + 1 + 9 + 8 + (3 + 0) + (1 + 2)
 
 
-def test_ebops_have_a_gradient_on_every_width_that_counts():
-    made = student(DEEPSETS)
+@pytest.mark.parametrize("weights", ["digits", "bits"])
+def test_ebops_have_a_gradient_on_every_width_that_counts(weights):
+    made = student(replace(DEEPSETS, weight_format=weights))
     made(jnp.asarray(jets(100)), "train")
     slopes = nnx.grad(lambda m: m.ebops("train"), argnums=nnx.DiffState(0, Width))(made)
     flat = {"/".join(map(str, path)): np.asarray(v[...]) for path, v in nnx.to_flat_state(slopes)}
@@ -102,9 +103,9 @@ def test_ebops_have_a_gradient_on_every_width_that_counts():
 
 def test_a_pruned_weight_may_come_back():
     """With no bits left, q = 0 and delta = w: the loss still has a gradient on the width."""
-    dense = Dense(2, 1, "weight", -6.0, np.random.default_rng(0))
+    dense = Dense(2, 1, WeightSettings("bits", "weight", 2, -6.0), np.random.default_rng(0))
     x = jnp.asarray([[3.0, -1.0]])
-    assert float(dense.ebops(jnp.ones(2))) == 0
+    assert float(dense.ebops(jnp.ones(2), "train")) == 0
     slopes = nnx.grad(lambda layer: layer(x, "train").sum(), argnums=nnx.DiffState(0, Width))(dense)
     expected = np.log(2) * dense.kernel[...] * x.T
     np.testing.assert_allclose(slopes["kernel_fraction"][...], expected, rtol=1e-5)
