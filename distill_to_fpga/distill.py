@@ -29,9 +29,11 @@ from foundation.progress import progress
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
 CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(cost / target)
 MOST_PAID = 10.0  # beta times the budget at most: the cost never weighs more than that in the loss
-BUDGET_BY = 0.5  # of the steps: when the target reaches the budget; the weights have the rest to recover
+QUICK_GAIN = 3.0  # e-folds of beta per unit of log(cost / target), at once: what keeps it from overshooting
+BUDGET_BY = 0.6  # of the steps: when the target reaches the budget; the weights have the rest to recover
 CALIBRATION = 16_384  # examples that set the ranges of the student that is counted
-COUNTS = 8  # how often the adder graph is counted from BUDGET_BY on, to correct the price of a LUT
+COUNTS = 10  # how often the adder graph is counted between COUNT_FROM and near the end, to correct the price of a LUT
+COUNT_FROM = 0.2
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _train(
     """The student after all steps, not yet frozen, and the history."""
     plan = _Plan(nnx.graphdef(student), config, "train" if student.config.quantized else "float")
     _, trainable, rest = _split(student)
-    price = jnp.asarray([np.log(config.beta_start), 0.0, 0.0], jnp.float32)
+    price = jnp.asarray([np.log(config.beta_start), 0.0, 0.0, 0.0], jnp.float32)
     carry: Any = (trainable, _optimizer(config).init(trainable), rest, price)
     batches = _batches(len(train.labels), config, seed)
     data, held_out = jax.tree.map(jnp.asarray, (train, validation))
@@ -114,15 +116,15 @@ def _train(
 
 
 def _counting_steps(config: DistillConfig) -> set[int]:
-    """First steps of the blocks after which the adder graph is counted: some from the middle to near the end."""
+    """First steps of the blocks after which the adder graph is counted: some from early to near the end."""
     if config.lut_budget is None:
         return set()
     blocks = np.arange(0, config.steps, BLOCK)
-    wanted = np.linspace(BUDGET_BY, 0.95, COUNTS) * config.steps
+    wanted = np.linspace(COUNT_FROM, 0.95, COUNTS) * config.steps
     return {int(blocks[np.searchsorted(blocks, step, side="right") - 1]) for step in wanted}
 
 
-def _corrected(price: Float[Array, "3"], student: Student, train: Examples, record: dict[str, float]) -> Array:
+def _corrected(price: Float[Array, "4"], student: Student, train: Examples, record: dict[str, float]) -> Array:
     """The price with the logarithm of (LUTs of the adder graph) / (LUTs as the loss has them)."""
     counted = count_luts(freeze(student, np.asarray(train.integers[:CALIBRATION])), np.asarray(train.integers))
     record["counted_luts"] = float(counted)
@@ -147,7 +149,7 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
     """One optimiser step for each row of `batches`.
 
     The carry: (weights, widths), state of the optimiser, what is not trained, and the price: log beta, the logarithm of
-    the cost at the first step, and that of the correction of the cost.
+    the cost at the first step, that of the correction of the cost, and of cost over target.
     """
     optimizer = _optimizer(plan.config)
 
@@ -178,25 +180,26 @@ def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Arra
     return loss, (rest, {"loss": loss, **terms})
 
 
-def _beta(config: DistillConfig, price: Float[Array, "3"], number: Int[Array, ""]) -> Float[Array, ""]:
+def _beta(config: DistillConfig, price: Float[Array, "4"], number: Int[Array, ""]) -> Float[Array, ""]:
     if config.budget is not None:
-        return jnp.exp(price[0])
+        return jnp.exp(price[0] + QUICK_GAIN * price[3])
     ramp = jnp.minimum(number / (0.8 * config.steps), 1.0)
     return config.beta_start * (config.beta_end / config.beta_start) ** ramp
 
 
 def _new_price(
-    config: DistillConfig, price: Float[Array, "3"], cost: Float[Array, ""], number: Int[Array, ""]
-) -> Float[Array, "3"]:
+    config: DistillConfig, price: Float[Array, "4"], cost: Float[Array, ""], number: Int[Array, ""]
+) -> Float[Array, "4"]:
     """Under a budget, beta rises while the cost lies above a target that falls geometrically to the budget."""
     if config.budget is None:
         return price
     log_cost = jnp.log(jnp.maximum(cost, 1.0)) + price[2]
     first = jnp.where(number == 0, log_cost, price[1])
     fall = jnp.minimum(number / (BUDGET_BY * config.steps), 1.0)
-    excess = log_cost - first - fall * (np.log(config.budget) - first)
-    log_beta = price[0] + CONTROL_GAIN / config.steps * jnp.clip(excess, -1.0, 1.0)
-    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID / config.budget)), first, price[2]])
+    excess = jnp.clip(log_cost - first - fall * (np.log(config.budget) - first), -1.0, 1.0)
+    log_beta = price[0] + CONTROL_GAIN / config.steps * excess
+    low, high = np.log(config.beta_start), np.log(MOST_PAID / config.budget)
+    return jnp.stack([jnp.clip(log_beta, low, high), first, price[2], excess])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -44,7 +44,7 @@ def budgeted():
 def test_a_student_learns_within_its_budget(budgeted):
     assert accuracy(budgeted.student) > 0.9
     assert budgeted.history[0]["luts"] > 4000
-    assert count_luts(budgeted.student, TRAIN.integers) == pytest.approx(2000, rel=0.15)
+    assert count_luts(budgeted.student, TRAIN.integers) == pytest.approx(2000, rel=0.1)
 
 
 @pytest.mark.parametrize("weights", ["digits", "bits"])
