@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from foundation.metrics import ONE_SIGMA, weighted_quantiles
 from foundation.metrics_bins import bin_edges, place_in
-from foundation.plots import COLOURS, axes, line_style, styled
+from foundation.plots import COLOURS, LINES, axes, line_style, styled
 from foundation.trigger.beam import Beam
 from foundation.trigger.rates import Steps, Threshold, poisson_interval
 from foundation.trigger.stability import Stability
@@ -69,21 +69,21 @@ def rate_against_threshold(
     fig, ax = axes(caption)
     rates = [r for found in cuts.values() for r in (t.rate_khz for t in found)]
     for i, (name, curve) in enumerate(curves.items()):
-        style = line_style(i)
+        style = {"color": COLOURS[i], "linestyle": LINES[i % len(LINES)], "linewidth": 4 - i}
         ax.plot(curve.value, curve.khz, label=name, **style)
         ax.fill_between(curve.value, curve.low, curve.high, color=style["color"], alpha=0.25, linewidth=0)
         for cut in (t for t in cuts.get(name, ()) if np.isfinite(t.value)):
             inside = style["color"] if cut.measured else "white"
-            ax.plot(cut.value, cut.achieved_khz, "o", markersize=11, markeredgewidth=2.5,
+            ax.plot(cut.value, cut.achieved_khz, "os"[i % 2], markersize=11 - 3 * i, markeredgewidth=2.5,
                     markeredgecolor=style["color"], markerfacecolor=inside, zorder=5)  # fmt: skip
     highest = max((float(c.khz.max()) for c in curves.values() if len(c.khz)), default=1.0)
     lowest = min([*(float(c.khz.min()) for c in curves.values() if len(c.khz)), *rates], default=0.1)
     ax.set(yscale="log", ylim=(lowest / 3, highest * 12))
     values = np.concatenate([c.value for c in curves.values()] or [np.ones(1)])
-    _stretch(ax, values)
+    _stretch(ax, values[np.isfinite(values)])
     for rate in sorted(set(rates)):
         ax.axhline(rate, color="0.6", linewidth=1.2, linestyle=":", zorder=0)
-        ax.text(0.985, rate, f"{rate:g} kHz", transform=ax.get_yaxis_transform(), ha="right", va="bottom",
+        ax.text(0.015, rate, f"{rate:g} kHz", transform=ax.get_yaxis_transform(), ha="left", va="bottom",
                 fontsize="x-small", color="0.35")  # fmt: skip
     ax.set_xlabel(f"Threshold on the {label}")
     ax.set_ylabel("Rate in kHz")
@@ -96,10 +96,11 @@ def rate_against_threshold(
 
 
 def _stretch(ax: Axes, values: Num[np.ndarray, " p"]) -> None:
-    """Logarithmic, where the scores are positive and go over more than a factor of 30."""
-    positive = values[values > 0]
-    if len(positive) == len(values) and positive.max() > 30 * positive.min():
+    """Logarithmic, where the scores are positive and their tail goes far beyond the middle."""
+    middle = float(np.median(values))
+    if middle > 0 and float(values.max()) > 30 * middle:
         ax.set_xscale("log")
+        ax.set_xlim(left=middle / 10)
 
 
 @styled
@@ -127,7 +128,7 @@ def efficiency_against_rate(
     if menu is not None:
         ax.plot(*menu, "*", markersize=24, color="0.15", label="menu", zorder=6)
     left = max(lowest, unmeasured_khz / 30)
-    ax.set(xscale="log", xlim=(left, highest), ylim=(0, 1))
+    ax.set(xscale="log", xlim=(left, highest), ylim=(0, 1.02))
     if unmeasured_khz > left:
         ax.axvspan(left, unmeasured_khz, facecolor="none", edgecolor="0.75", hatch="//", linewidth=0, zorder=0)
         ax.text(unmeasured_khz, 0.02, "not measured ", ha="right", va="bottom", fontsize="x-small", color="0.35")
@@ -135,7 +136,7 @@ def efficiency_against_rate(
         ax.axvline(rate, color="0.6", linewidth=1.2, linestyle=":", zorder=0)
     ax.set_xlabel("Rate in kHz")
     ax.set_ylabel(f"Efficiency for {signal}")
-    ax.legend(loc="upper left", fontsize="x-small")
+    ax.legend(loc="best", fontsize="x-small")
     return fig
 
 

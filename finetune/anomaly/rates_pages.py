@@ -180,12 +180,10 @@ def _kept(record: Mapping[str, Any]) -> str:
 
 
 def _gained(record: Mapping[str, Any]) -> str:
-    star = "" if record["measured"] else "*"
     if record["value"] is None:
         return record["reason"]
-    text = f"+{100 * record['value']:.3g}%"
-    return (
-        text
-        + ("" if record["low"] is None else f"{NARROW}({100 * record['low']:.3g}{NARROW}to{NARROW}{100 * record['high']:.3g})")
-        + star
-    )
+    text = f"+{100 * record['value']:.3g}%" + ("" if record["measured"] else "*")
+    if record["low"] is None:
+        return text
+    low, high = (f"{100 * record[end]:.3g}" for end in ("low", "high"))
+    return f"{text}{NARROW}({low}{NARROW}to{NARROW}{high})"
