@@ -69,7 +69,7 @@ def rate_against_threshold(
     fig, ax = axes(caption)
     rates = [r for found in cuts.values() for r in (t.rate_khz for t in found)]
     for i, (name, curve) in enumerate(curves.items()):
-        style = {"color": COLOURS[i], "linestyle": LINES[i % len(LINES)], "linewidth": 4 - i}
+        style: dict[str, Any] = {"color": COLOURS[i], "linestyle": LINES[i % len(LINES)], "linewidth": 4 - i}
         ax.plot(curve.value, curve.khz, label=name, **style)
         ax.fill_between(curve.value, curve.low, curve.high, color=style["color"], alpha=0.25, linewidth=0)
         for cut in (t for t in cuts.get(name, ()) if np.isfinite(t.value)):
