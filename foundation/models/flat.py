@@ -8,6 +8,7 @@ batch, N tokens (all modalities, concatenated), D width, I inputs.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,12 +58,11 @@ class FlatEncoder(Encoder):
         self.global_input = FeatureInput(schema.globals, *statistics["globals"]) if schema.globals else None
         placed = sum(n * len(m.features) for n, m in zip(self.places, schema.modalities.values(), strict=True))
         widths = (placed + len(schema.globals), *config.flat)
-        self.blocks = nnx.List(
-            [
-                FlatLayer(i, o, k == len(config.flat), dtype=dtype, rngs=rngs)
-                for k, (i, o) in enumerate(pairwise(widths), start=1)
-            ]
-        )
+        layers: Any = [  # for mypy, to which they are blocks of a transformer
+            FlatLayer(i, o, k == len(config.flat), dtype=dtype, rngs=rngs)
+            for k, (i, o) in enumerate(pairwise(widths), start=1)
+        ]
+        self.blocks = nnx.List(layers)
 
     def __call__(self, batch: TokenBatch, key: Array | None = None, causal: bool = False) -> Encoded:
         """Embeds a batch; there is no drop-out for `key` to turn on.
@@ -77,7 +77,8 @@ class FlatEncoder(Encoder):
             if name not in batch.modalities:
                 raise SchemaError(f"the encoder needs modality '{name}'; the batch has {list(batch.modalities)}")
         x_BD = self.placed(batch).astype(self.dtype)
-        for layer in self.blocks:
+        layers: Any = self.blocks
+        for layer in layers:
             x_BD = layer(x_BD)
         x_BD = x_BD.astype(jnp.float32)
         mask_BN = jnp.concatenate([batch.modalities[name].mask for name in self.names], axis=1)
