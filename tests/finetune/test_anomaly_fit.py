@@ -6,17 +6,20 @@ import json
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from flax import nnx
 from toy_crossings import changed, crossings, toy_store
+from toy_jets import toy_pretrained
 
 import foundation.train
 from finetune.anomaly.config import AnomalyConfig, RowsConfig
 from finetune.anomaly.fit import anomaly_fit
 from finetune.anomaly.inputs import RawConfig
-from finetune.anomaly.model import scored
+from finetune.anomaly.model import scored, vectors
 from finetune.anomaly.rows import normal_rows, weights_of
 from finetune.anomaly.saved import load_anomaly
+from finetune.anomaly.score import ScoreConfig, anomaly_score
 from foundation.embedding import apply
 from foundation.errors import ConfigError, DataError
 from foundation.optimizer import TrainConfig
@@ -160,3 +163,16 @@ def test_what_later_data_is_compared_with_is_kept(run, store):
     assert found["empty"] >= 0
     last = found["distributions"]["jets.pt"]["cumulative"][-1]
     assert last == pytest.approx(1)
+
+
+def test_the_embedding_of_an_encoder_is_learnt_standardised_and_scored(store, tmp_path):
+    encoder = toy_pretrained(tmp_path / "pretrain", store)
+    cfg = AnomalyConfig(inputs="embedding", method="mahalanobis")
+    run = anomaly_fit(encoder.path, cfg=cfg, store=store.path, out=tmp_path / "run")
+    model = load_anomaly(run)
+    x = apply(model.inputs, vectors, store, "train")
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-2)
+    scores = anomaly_score(run.path, [store.path], cfg=ScoreConfig(rows=64), out=tmp_path / "scores")
+    found = pq.read_table(scores.path / "test.parquet")["score"].to_numpy()
+    np.testing.assert_allclose(found, apply(model, scored, store, "test"), rtol=1e-3)
