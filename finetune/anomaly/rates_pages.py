@@ -10,6 +10,7 @@ import rich.table
 from finetune.anomaly.rates_draw import title
 from finetune.anomaly.rates_measure import Measured
 from finetune.anomaly.rates_table import SCORE
+from foundation.evaluation_tables import significant
 from foundation.page import Picture, Section, Table
 from foundation.progress import console
 from foundation.report import run_section
@@ -95,7 +96,7 @@ def menu_tables(figures: Mapping[str, Any]) -> list[Table]:
     if "beside_menu" in figures:
         rows = [
             [r["seed"] + ("" if r["measured"] else " (not measured)"), _rate(r, "total"), _rate(r, "pure"),
-             f"{r['menu_or_score_khz']:.4g}"]
+             significant(r["menu_or_score_khz"], 4)]
             for r in figures["beside_menu"]
         ]  # fmt: skip
         header = ["threshold", "total, kHz (68%)", "pure, kHz (68%)", "menu or score, kHz"]
@@ -156,8 +157,9 @@ def stability_tables(figures: Mapping[str, Any]) -> list[Table]:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`1.2 (0.9 to 1.6)`."""
-    return f"{value:.3g}{NARROW}({low:.3g}{NARROW}to{NARROW}{high:.3g})"
+    """`1.2 (0.9 to 1.6)`, `12,300 (9,870 to 16,000)`."""
+    value_text, low_text, high_text = (significant(each, 3) for each in (value, low, high))
+    return f"{value_text}{NARROW}({low_text}{NARROW}to{NARROW}{high_text})"
 
 
 def _rate(record: Mapping[str, Any], kind: str) -> str:
