@@ -18,6 +18,8 @@ from foundation.runs import Run
 
 NARROW = "\u00a0"  # no line break within an interval
 DASH = "–"
+TIED = 0.9  # of the rate asked for; less is said
+MARKS = "*: rate not measured, †: cut gives less, for scores are shared"
 
 
 def sections(run: Run, found: Measured) -> list[Section]:
@@ -116,14 +118,14 @@ def signal_tables(figures: Mapping[str, Any]) -> list[Table]:
         rates = _by_rate(own["efficiency"], rows, _kept)
         header = ["", "AUC", "largest SIC", *(f"at {rate:g} kHz" for rate in rates)]
         named = [[title(quantity), *cells] for quantity, cells in rows.items()]
-        tables.append(Table(header, named, f"{head}: efficiency (68%; *: rate not measured)"))
+        tables.append(Table(header, named, f"{head}: efficiency (68%; {MARKS})"))
         if own["gain"]:
             menu = next(r for r in figures["menu_efficiency"] if r["signal"] == signal)
             rows = {r["quantity"]: [] for r in own["separation"]}
             rates = _by_rate(own["gain"], rows, _gained)
             named = [[title(quantity), *cells] for quantity, cells in rows.items()]
             alone = with_interval(menu["value"], menu["low"], menu["high"])
-            caption = f"{head}: gain over the menu, which alone keeps {alone}, at a pure rate (*: not measured)"
+            caption = f"{head}: gain over the menu, which alone keeps {alone}, at a pure rate ({MARKS})"
             tables.append(Table(["", *(f"{rate:g} kHz" for rate in rates)], named, caption))
     return tables
 
@@ -178,13 +180,18 @@ def _separated(record: Mapping[str, Any]) -> list[str]:
 
 def _kept(record: Mapping[str, Any]) -> str:
     value, low, high = (f"{100 * record[end]:.3g}" for end in ("value", "low", "high"))
-    return f"{value}%{NARROW}({low}{NARROW}to{NARROW}{high})" + ("" if record["measured"] else "*")
+    return f"{value}%{_mark(record)}{NARROW}({low}{NARROW}to{NARROW}{high})"
+
+
+def _mark(record: Mapping[str, Any]) -> str:
+    """What a reader must know of the rate."""
+    return "*" if not record["measured"] else "†" if record["achieved_khz"] < TIED * record["rate_khz"] else ""
 
 
 def _gained(record: Mapping[str, Any]) -> str:
     if record["value"] is None:
         return record["reason"]
-    text = f"+{100 * record['value']:.3g}%" + ("" if record["measured"] else "*")
+    text = f"+{100 * record['value']:.3g}%{_mark(record)}"
     if record["low"] is None:
         return text
     low, high = (f"{100 * record[end]:.3g}" for end in ("low", "high"))
