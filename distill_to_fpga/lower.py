@@ -93,8 +93,8 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
         case SumOfSquares():
             return g.reshape(g.sum(g.mul(x, x), axis=0), (1,))
         case ScoreOutput():
-            x = g.quantize(x, False, layer.bits, layer.fraction, rounding="half_up", overflow="saturate")
-            return g.shift(x, layer.shift)
+            x = g.shift(x, layer.shift)
+            return g.quantize(x, False, layer.bits, layer.fraction, rounding="half_up", overflow="saturate")
     raise TypeError(f"no rule to lower {type(layer).__name__}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flax import nnx
 
 from finetune.config import FinetuneConfig
-from foundation.models import Backbone, Encoder
+from foundation.models import Backbone, build_encoder
 from foundation.models.encoder import StatisticsOf
 from foundation.models.references import REFERENCES, build_reference
 from foundation.schema import DetectorSchema
@@ -21,4 +21,4 @@ def build_backbone(
     """
     if cfg.model in REFERENCES:
         return build_reference(cfg.model, schema, statistics, cfg.references, rngs=rngs)
-    return Encoder(schema, statistics, cfg.encoder, rngs=rngs)
+    return build_encoder(schema, statistics, cfg.encoder, rngs=rngs)

@@ -20,7 +20,7 @@ from finetune.pairs import edge_loss, pairs_to_learn, together_fraction
 from finetune.task import Task
 from foundation.batch import TokenBatch
 from foundation.errors import ConfigError
-from foundation.models import Backbone, Encoded, Head, HeadConfig
+from foundation.models import Backbone, Encoded, FlatEncoder, Head, HeadConfig
 from foundation.models.edges import EdgeHead, all_pairs
 from foundation.models.encoder import Statistics
 from foundation.models.heads import AttentionPool
@@ -177,6 +177,11 @@ def _check(encoder: Backbone, task: Task, config: FinetuneConfig) -> None:
         raise ConfigError(f"head.pooling {pooling}: a task of the tokens of '{task.modality}' pools nothing")
     if config.model == "pcnn" and (task.modality or pooling != "mean"):
         raise ConfigError("model pcnn has no vectors of tokens: take another for tokens, edges and attention pooling")
+    own = encoder.encoder if isinstance(encoder, Adapted) else encoder
+    if isinstance(own, FlatEncoder) and (task.modality or pooling != "mean"):
+        raise ConfigError(
+            "a flat encoder has no vectors of tokens: take another for tokens, edges and attention pooling"
+        )
     if task.modality and isinstance(encoder, Adapted) and task.modality not in dict(encoder.plan.columns):
         raise ConfigError(
             f"the task is of the tokens of '{task.modality}', which the pretrained encoder does not read; it reads "

@@ -6,10 +6,26 @@ Axes: B examples, N tokens (padded, static), F features of the modality, G globa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Bool, Float, Int
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """What the training loop reads: a pytree that has its rows on the first axis of every leaf.
+
+    Attributes:
+        weights: of the rows; 0 for those that only fill up the batch.
+        size: number of rows.
+    """
+
+    @property
+    def weights(self) -> Any: ...
+
+    @property
+    def size(self) -> Any: ...
 
 
 @jax.tree_util.register_dataclass

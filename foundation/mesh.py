@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from foundation.batch import TokenBatch
+from foundation.batch import Batch, TokenBatch
 from foundation.errors import ConfigError
 
 AXES = ("data", "fsdp")
@@ -112,7 +112,7 @@ class Layout:
             return tree
         return jax.tree.map(lambda x: x.addressable_data(0), _gathered(tree, layout=self))
 
-    def batch(self, rows: TokenBatch) -> TokenBatch:
+    def batch(self, rows: Batch) -> Any:
         """This process's rows -> the global batch, one part of its rows on each device.
 
         Rows are filled up to a number that the devices can share, with weight 0, index -1 and no tokens.
@@ -175,8 +175,8 @@ def split(shape: tuple[int, ...], fsdp: int) -> tuple[str | None, ...]:
     return (None,) * at + ("fsdp",)
 
 
-def fill(rows: TokenBatch, multiple: int) -> TokenBatch:
-    """Adds rows of weight 0 without tokens until their number is a multiple."""
+def fill(rows: Batch, multiple: int) -> Batch:
+    """Adds rows of weight 0 (of tokens: without any) until their number is a multiple."""
     missing = -rows.size % multiple
     if not missing:
         return rows
@@ -189,6 +189,8 @@ def fill(rows: TokenBatch, multiple: int) -> TokenBatch:
         return more(label, np.nan if np.issubdtype(label.dtype, np.floating) else -1)
 
     zeros = partial(more, value=0)
+    if not isinstance(rows, TokenBatch):
+        return jax.tree.map(zeros, rows)
     modalities, around = jax.tree.map(zeros, (rows.modalities, rows.globals))
     labels = {name: unknown(label) for name, label in rows.labels.items()}
     return TokenBatch(modalities, around, labels, zeros(rows.weights), more(rows.index, -1))

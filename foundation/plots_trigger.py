@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from foundation.evaluation_tables import significant
 from foundation.metrics import ONE_SIGMA, weighted_quantiles
 from foundation.metrics_bins import bin_edges, place_in
-from foundation.plots import COLOURS, axes, line_style, styled
+from foundation.plots import COLOURS, LINES, axes, line_style, styled
 from foundation.trigger.beam import Beam
 from foundation.trigger.rates import Steps, Threshold, poisson_interval
 from foundation.trigger.stability import Stability
@@ -69,21 +70,21 @@ def rate_against_threshold(
     fig, ax = axes(caption)
     rates = [r for found in cuts.values() for r in (t.rate_khz for t in found)]
     for i, (name, curve) in enumerate(curves.items()):
-        style = line_style(i)
+        style: dict[str, Any] = {"color": COLOURS[i], "linestyle": LINES[i % len(LINES)], "linewidth": 4 - i}
         ax.plot(curve.value, curve.khz, label=name, **style)
         ax.fill_between(curve.value, curve.low, curve.high, color=style["color"], alpha=0.25, linewidth=0)
         for cut in (t for t in cuts.get(name, ()) if np.isfinite(t.value)):
             inside = style["color"] if cut.measured else "white"
-            ax.plot(cut.value, cut.achieved_khz, "o", markersize=11, markeredgewidth=2.5,
+            ax.plot(cut.value, cut.achieved_khz, "os"[i % 2], markersize=11 - 3 * i, markeredgewidth=2.5,
                     markeredgecolor=style["color"], markerfacecolor=inside, zorder=5)  # fmt: skip
     highest = max((float(c.khz.max()) for c in curves.values() if len(c.khz)), default=1.0)
     lowest = min([*(float(c.khz.min()) for c in curves.values() if len(c.khz)), *rates], default=0.1)
     ax.set(yscale="log", ylim=(lowest / 3, highest * 12))
     values = np.concatenate([c.value for c in curves.values()] or [np.ones(1)])
-    _stretch(ax, values)
+    _stretch(ax, values[np.isfinite(values)])
     for rate in sorted(set(rates)):
         ax.axhline(rate, color="0.6", linewidth=1.2, linestyle=":", zorder=0)
-        ax.text(0.985, rate, f"{rate:g} kHz", transform=ax.get_yaxis_transform(), ha="right", va="bottom",
+        ax.text(0.015, rate, f"{rate:g} kHz", transform=ax.get_yaxis_transform(), ha="left", va="bottom",
                 fontsize="x-small", color="0.35")  # fmt: skip
     ax.set_xlabel(f"Threshold on the {label}")
     ax.set_ylabel("Rate in kHz")
@@ -96,10 +97,11 @@ def rate_against_threshold(
 
 
 def _stretch(ax: Axes, values: Num[np.ndarray, " p"]) -> None:
-    """Logarithmic, where the scores are positive and go over more than a factor of 30."""
-    positive = values[values > 0]
-    if len(positive) == len(values) and positive.max() > 30 * positive.min():
+    """Logarithmic, where the scores are positive and their tail goes far beyond the middle."""
+    middle = float(np.median(values))
+    if middle > 0 and float(values.max()) > 30 * middle:
         ax.set_xscale("log")
+        ax.set_xlim(left=middle / 10)
 
 
 @styled
@@ -127,15 +129,16 @@ def efficiency_against_rate(
     if menu is not None:
         ax.plot(*menu, "*", markersize=24, color="0.15", label="menu", zorder=6)
     left = max(lowest, unmeasured_khz / 30)
-    ax.set(xscale="log", xlim=(left, highest), ylim=(0, 1))
+    ax.set(xscale="log", xlim=(left, highest), ylim=(0, 1.02))
     if unmeasured_khz > left:
         ax.axvspan(left, unmeasured_khz, facecolor="none", edgecolor="0.75", hatch="//", linewidth=0, zorder=0)
-        ax.text(unmeasured_khz, 0.02, "not measured ", ha="right", va="bottom", fontsize="x-small", color="0.35")
+        ax.text(unmeasured_khz, 0.02, "not measured ", ha="right", va="bottom", fontsize="x-small", color="0.35",
+                bbox={"color": "white", "alpha": 0.8, "pad": 2})  # fmt: skip
     for rate in rates:
         ax.axvline(rate, color="0.6", linewidth=1.2, linestyle=":", zorder=0)
     ax.set_xlabel("Rate in kHz")
     ax.set_ylabel(f"Efficiency for {signal}")
-    ax.legend(loc="upper left", fontsize="x-small")
+    ax.legend(loc="best", fontsize="x-small")
     return fig
 
 
@@ -147,11 +150,11 @@ def score_against(
     """Zero-bias crossings in the plane of a quantity and the score; the line is the median, with the central 68%."""
     fig, ax = axes(caption)
     x, y = np.asarray(values, np.float64), np.asarray(score, np.float64)
-    low, high = (np.quantile(y, q) for q in (0.0, 0.9999))
-    wide = bool(y.min() > 0 and high > 30 * np.quantile(y, 0.01))
-    edges = np.geomspace(max(np.quantile(y, 0.001), 1e-300), y.max(), 60) if wide else np.linspace(low, high, 60)
-    right = max(float(np.quantile(x, 0.9999)), 1e-9)
-    across = _whole(x, right) if float(x.min()) >= 0 else np.linspace(float(x.min()), right, 60)
+    inside = 1 - max(1e-4, min(10 / len(x), 0.5))  # a few outliers do not set the range
+    high, right = float(np.quantile(y, inside)), max(float(np.quantile(x, inside)), 1e-9)
+    wide = bool(y.min() > 0 and y.max() > 30 * np.quantile(y, 0.01))
+    edges = np.geomspace(max(float(np.quantile(y, 0.001)), 1e-300), float(y.max()), 60) if wide else _bins(y, high)
+    across = _bins(x, right)
     counts, xs, ys = np.histogram2d(x, y, [across, np.unique(edges)], weights=weights)
     image = ax.pcolormesh(xs, ys, np.where(counts > 0, counts, np.nan).T, cmap="Blues", norm=LogNorm(), rasterized=True)
     groups = bin_edges(x, [float(e) for e in np.linspace(xs[0], xs[-1], PROFILE + 1)])
@@ -179,11 +182,12 @@ def score_against(
     return fig
 
 
-def _whole(x: Float[np.ndarray, " n"], right: float) -> Float[np.ndarray, " e"]:
-    """60 bins from 0, or one for each whole number if there are no more than that."""
-    if right <= 60 and np.all(x == np.round(x)):
-        return np.arange(np.floor(right) + 2) - 0.5
-    return np.linspace(0, right, 61)
+def _bins(x: Float[np.ndarray, " n"], right: float) -> Float[np.ndarray, " e"]:
+    """Edges of 60 bins, from 0 if nothing is below; of one bin for each whole number if there are no more than 90."""
+    left = min(0.0, float(x.min()))
+    if right - left <= 90 and np.all(x == np.round(x)):
+        return np.arange(left, np.floor(right) + 2) - 0.5
+    return np.linspace(left, max(right, left + 1e-9), 61)
 
 
 @styled
@@ -194,7 +198,7 @@ def rate_in_groups(found: Stability, overall: Threshold, quantity: str, caption:
     place = np.arange(len(khz))
     ax.errorbar(place, khz, [khz - low, high - khz], marker="o", markersize=10, linestyle="", color=COLOURS[0],
                 elinewidth=2.5, label="in the group")  # fmt: skip
-    ax.axhline(overall.achieved_khz, color="0.4", linewidth=2, label=f"all: {overall.achieved_khz:.3g} kHz")
+    ax.axhline(overall.achieved_khz, color="0.4", linewidth=2, label=f"all: {significant(overall.achieved_khz, 3)} kHz")
     ax.axhspan(overall.low_khz, overall.high_khz, color="0.4", alpha=0.15, linewidth=0)
     long = sum(map(len, found.names)) > 45
     slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}

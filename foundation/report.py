@@ -35,6 +35,10 @@ STAGES = (
     "finetune",
     "evaluate",
     "compare",
+    "anomaly",
+    "anomaly_scores",
+    "anomaly_rates",
+    "anomaly_display",
     "distill",
     "export",
     "quickstart",
@@ -51,6 +55,8 @@ SHOWN = {
     "latency_ns": "latency in ns",
     "labels": "labels",
     "parameters": "parameters",
+    "method": "method",
+    "crossings_per_s": "crossings/s",
 }
 CAPTIONS = {
     "roc": "ROC",
@@ -60,6 +66,7 @@ CAPTIONS = {
     "reliability": "Reliability",
     "sculpting": "Mass of the background before and after cuts",
     "shift": "Inputs that differ most between the stores",
+    "anomaly_scores": "Anomaly scores of the training set and of val",
 } | embedding_pictures.CAPTIONS
 FIRST = ("roc", "roc_pairs", "confusion", "scores", "reliability")
 EMBEDDING = "embedding"  # the folder of a pretraining's pictures
@@ -225,7 +232,9 @@ def pictures_of(run: Run) -> list[Picture]:
     pictures = curves_of(run)
     for path in [*sorted(run.path.glob("*.png"), key=_order), *sorted(run.path.glob("*/*.png"), key=_order)]:
         inside = "" if path.parent == run.path or path.parent.name == EMBEDDING else f" ({path.parent.name})"
-        wide = path.stem in {*embedding_pictures.WIDE, "sculpting"} or path.stem.startswith("response_")
+        wide = path.stem in {*embedding_pictures.WIDE, "sculpting"} or path.stem.startswith(
+            ("response_", "crossing_", "ordinary_")
+        )
         pictures.append(Picture(path.read_bytes(), _caption(path.stem) + inside, wide))
     return pictures
 

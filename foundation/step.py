@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from foundation.batch import TokenBatch
+from foundation.batch import Batch
 from foundation.errors import ConfigError
 from foundation.mesh import Layout
 from foundation.optimizer import TrainConfig, check_rates, optimizer, trained
@@ -35,14 +35,14 @@ class Carried(nnx.Variable):
 class Trainable(Protocol):
     """What the loop trains: an nnx.Module with a loss."""
 
-    def loss(self, batch: TokenBatch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]: ...
+    def loss(self, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]: ...
 
 
 @runtime_checkable
 class Batches(Protocol):
     """What the loop reads: endless batches whose position can be saved."""
 
-    def __next__(self) -> TokenBatch: ...
+    def __next__(self) -> Batch: ...
     def state(self) -> dict[str, Any]: ...
     def restore(self, state: dict[str, Any]) -> None: ...
 
@@ -108,7 +108,7 @@ def finished(state: TrainState) -> tuple[Any, Any]:
 
 
 def gradient(
-    state: TrainState, batch: TokenBatch, key: jax.Array, graph: nnx.GraphDef, layout: Layout
+    state: TrainState, batch: Batch, key: jax.Array, graph: nnx.GraphDef, layout: Layout
 ) -> tuple[dict[str, jax.Array], Any, Any]:
     """Loss and terms, the gradient, and the carried variables as the loss left them."""
     fixed = layout.gather(state.fixed)
@@ -148,7 +148,7 @@ def updated(
 @partial(jax.jit, static_argnames=("graph", "config", "layout"), donate_argnames=("state",))
 def train_step(
     state: TrainState,
-    batch: TokenBatch,
+    batch: Batch,
     seed: Any,
     *,
     graph: nnx.GraphDef,
@@ -174,7 +174,7 @@ def no_gradient(params: Any, *, layout: Layout) -> Any:
 def add_gradient(
     total: Any,
     state: TrainState,
-    batch: TokenBatch,
+    batch: Batch,
     seed: Any,
     number: Any,
     *,

@@ -68,7 +68,7 @@ class TableWriter:
         else:
             self._parquet.close()
         if "root" in self.paths:
-            self._root = self._root or uproot.recreate(self._partial("root"))
+            self._root = self._root or self._create()
             self._root.close()
         for kind, path in self.paths.items():
             self._partial(kind).replace(path)
@@ -84,6 +84,9 @@ class TableWriter:
     def _partial(self, kind: str) -> Path:
         return self.paths[kind].with_name(f"{self.paths[kind].name}.partial")
 
+    def _create(self) -> Any:
+        return uproot.recreate(self._partial("root"), compression=uproot.ZSTD(1))  # thrice as fast as zlib, and smaller
+
     def _flush(self) -> None:
         if not self._waiting:
             return
@@ -95,7 +98,7 @@ class TableWriter:
         self._parquet.write_table(table)
         if "root" in self.paths:
             if self._root is None:
-                self._root = uproot.recreate(self._partial("root"))
+                self._root = self._create()
                 self._root.mktree(self.stem, {n: (v.dtype, v.shape[1:]) for n, v in columns.items()})
             self._root[self.stem].extend(columns)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from foundation.batch import TokenBatch
 from foundation.errors import ConfigError
-from foundation.models import Encoder
+from foundation.models import build_encoder
 from foundation.schema import DetectorSchema
 from pretrain.config import PretrainConfig
 from pretrain.objectives import OBJECTIVES, Objective, Pass, View
@@ -25,7 +25,7 @@ class Pretrainer(nnx.Module):
     model restores the first, and the two pooled embeddings are a positive pair.
 
     Raises:
-        ConfigError: all objectives are off.
+        ConfigError: all objectives are off, or one needs the vectors of tokens that a flat encoder has not.
     """
 
     def __init__(
@@ -41,10 +41,16 @@ class Pretrainer(nnx.Module):
         if not self.objectives:
             names = ", ".join(f"{name}.weight" for name in OBJECTIVES)
             raise ConfigError(f"no objective: give one of {names} a value above 0")
+        wanting = [name for name in self.objectives if OBJECTIVES[name].needs_tokens]
+        if config.encoder.flat and wanting:
+            raise ConfigError(
+                f"{wanting[0]}.weight: the objective {wanting[0]} needs vectors of tokens, and a flat encoder has none;"
+                " take contrastive or vicreg, or encoder.flat: []"
+            )
         self.schema, self.augmentations, self.positives = schema, config.augment, config.positives
         modality = config.positives == "modality"
         self.modalities = config.positives_modalities.resolved(schema) if modality else config.positives_modalities
-        self.encoder = Encoder(schema, statistics, config.encoder, rngs=rngs)
+        self.encoder = build_encoder(schema, statistics, config.encoder, rngs=rngs)
         for name in self.objectives:
             setattr(self, name, OBJECTIVES[name](schema, config.encoder, getattr(config, name), rngs=rngs))
             self._objective(name).prepare(statistics)

@@ -38,7 +38,9 @@ def card(encoder: Encoder, metrics: Mapping[str, Any], provenance: Mapping[str, 
     facts = {
         "parameters": f"{count_parameters(encoder):,}",
         "embedding": f"{sizes.width} numbers per example",
-        "transformer": f"{sizes.layers} layers, width {sizes.width}, {sizes.heads} heads",
+        "network": f"linear layers of {', '.join(map(str, sizes.flat))}"
+        if sizes.flat
+        else f"transformer of {sizes.layers} layers, width {sizes.width}, {sizes.heads} heads",
         "pair features": format_value(sizes.pair_features),
         "schema": encoder.schema.name,
         "detfm": provenance["detfm"],

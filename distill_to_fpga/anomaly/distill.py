@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import pearsonr, spearmanr
 
+from distill_to_fpga.anomaly.mixing import mixed_crossings
 from distill_to_fpga.anomaly.teacher import Crossings, Teacher
 from distill_to_fpga.anomaly.transform import ScoreTransform, tail_weights
 from distill_to_fpga.config import REFERENCE, STUDENT, DistillRunConfig, ScoreConfig
@@ -62,7 +63,7 @@ def distill_score(
     teacher = Teacher.load(origin, cfg, store)
     layout = teacher.layout(cfg)
     make_room(Path(out), "distill", overwrite)
-    train = training_crossings(teacher, layout, cfg.score)
+    train = training_crossings(teacher, layout, cfg.score, cfg.seed)
     validation = teacher.crossings("val", layout, normal_classes(teacher)) if _has(teacher, "val") else None
     found = train_score(cfg, train, validation)
     inputs = {"teacher": origin.path, "store": teacher.board.path}
@@ -71,7 +72,11 @@ def distill_score(
     run = Run.create(out, "distill", config=cfg, schema=schema, inputs=inputs, seeds={"student": cfg.seed})
     save_student(run.path / STUDENT, found.distilled.student, layout)
     run.write(TRANSFORM, to_dict(found.transform))
-    results: dict[str, Any] = {"rows": len(train.scores), "student": describe(found.distilled, layout)}
+    results: dict[str, Any] = {
+        "rows": int((train.rows >= 0).sum()),
+        "mixed": int((train.rows < 0).sum()),
+        "student": describe(found.distilled, layout),
+    }
     if validation is not None:
         said = predict_exact(found.distilled.student, validation.integers)[:, 0]
         results["val"] = agreement(found.transform, validation.scores, said)
@@ -90,8 +95,11 @@ def score_shape(cfg: DistillRunConfig) -> Any:
     return dataclasses.replace(cfg.student, score_bits=cfg.student.score_bits or SCORE_BITS)
 
 
-def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: ScoreConfig) -> Crossings:
+def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: ScoreConfig, seed: int) -> Crossings:
     """The crossings that a student learns from.
+
+    Args:
+        seed: of those that are mixed.
 
     Raises:
         ConfigError: extra classes of a teacher to which all rows were normal.
@@ -103,6 +111,9 @@ def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: ScoreConfi
     for path in cfg.extra_stores:
         extra = Store.open(path)
         parts.append(dataclasses.replace(teacher, data=extra, board=extra).crossings("train", layout))
+    count = round(cfg.mixed * len(parts[0].rows))
+    if count:
+        parts.append(mixed_crossings(teacher, layout, parts[0].rows, count, cfg.stretch, seed))
     return Crossings(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Crossings)))
 
 
@@ -117,7 +128,7 @@ def train_score(cfg: DistillRunConfig, train: Crossings, validation: Crossings |
     Raises:
         ConfigError, DataError, TrainingError: as `distill`.
     """
-    transform = ScoreTransform.of(train.scores, cfg.score.transform)
+    transform = ScoreTransform.of(train.scores[train.rows >= 0], cfg.score.transform)
     settings = dataclasses.replace(cfg.distill, alpha=0.0)
     examples = _examples(train, transform, cfg.score)
     held_out = None if validation is None else _examples(validation, transform, cfg.score)

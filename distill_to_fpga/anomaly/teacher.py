@@ -31,7 +31,7 @@ class Crossings:
     Attributes:
         integers: what the board receives.
         scores: the teacher's, not transformed.
-        rows: in the student's store.
+        rows: in the student's store; -1 for crossings that are in none.
     """
 
     integers: Int[np.ndarray, "n K H"]

@@ -139,20 +139,19 @@ class ScoreOutput(nnx.Module):
     Gradients pass as if nothing were rounded or clipped.
 
     Attributes:
-        bits: width of the score.
-        fraction: binary places of the input that are kept.
+        bits, fraction: of the score.
         shift: power of two by which the score is larger than the input.
     """
 
     def __init__(self, bits: int, integer: int):
-        self.bits, self.shift = bits, integer - SPAN_BITS
-        self.fraction = bits - SPAN_BITS
+        self.bits, self.fraction, self.shift = bits, bits - integer, integer - SPAN_BITS
 
     def __call__(self, x: Float[Array, "B 1"], mode: Mode) -> Float[Array, "B 1"]:
-        if mode != "float":
-            integers = jnp.clip(round_half_up(x * 2.0**self.fraction), 0, 2.0**self.bits - 1)
-            x = jax.lax.stop_gradient(integers * 2.0**-self.fraction) + (x - jax.lax.stop_gradient(x))
-        return x * 2.0**self.shift
+        x = x * 2.0**self.shift
+        if mode == "float":
+            return x
+        integers = jnp.clip(round_half_up(x * 2.0**self.fraction), 0, 2.0**self.bits - 1)
+        return jax.lax.stop_gradient(integers * 2.0**-self.fraction) + (x - jax.lax.stop_gradient(x))
 
 
 def leaves(layers: Iterable[Any]) -> Iterator[Any]:

@@ -18,13 +18,12 @@ from finetune.anomaly.score_sources import FILES, Chunk, FileSource, StoreSource
 from finetune.anomaly.scorer import Scorer
 from foundation.command import Command
 from foundation.errors import ConfigError, DataError
-from foundation.page import Picture, Section, Settings, Table
 from foundation.progress import console
 from foundation.runs import Run
 from foundation.schema import DetectorSchema
 from foundation.store import Store
 
-DISPLAY, PAGE, METRICS = "anomaly_display", "report.html", "metrics.json"
+DISPLAY, METRICS = "anomaly_display", "metrics.json"
 LEAST_SPREAD = 1e-6  # crossings whose scores differ by less, relatively, are the same crossing twice
 
 
@@ -77,6 +76,8 @@ def anomaly_display(path: str | Path, *, cfg: DisplayConfig, out: str | Path, ov
         raise ConfigError(f"most is at least 1 and ordinary at least 0; they are {cfg.most} and {cfg.ordinary}")
     given = Run.open(path, SCORES, STAGE)
     found = _of_scores(given, cfg) if given.stage == SCORES else _of_run(given, cfg)
+    from finetune.anomaly.display_page import write_page  # matplotlib takes a second to import
+
     rows = chosen_rows(found.scores, cfg)
     run = Run.create(out, DISPLAY, config=cfg, schema=found.schema, inputs={"scores": given.path}, overwrite=overwrite)
     scorer = Scorer(load_anomaly(found.model))
@@ -84,9 +85,9 @@ def anomaly_display(path: str | Path, *, cfg: DisplayConfig, out: str | Path, ov
     for rank, row in rows:
         chunk, where = found.read(row)
         events.append(shown(chunk, found.schema, scorer, where, rank))
-    write_page(run, events, found)
+    write_page(run, events, found.scores, found.model.path.name, found.split)
     run.write(METRICS, {"split": found.split, "rows": len(found.scores), "shown": [_figures(e) for e in events]})
-    console.print(f"{run.path / PAGE}: {len(events)} crossings of '{found.split}'", highlight=False)
+    console.print(f"{run.path}/report.html: {len(events)} crossings of '{found.split}'", highlight=False)
     return run
 
 
@@ -161,87 +162,6 @@ def _from_files(
 def _figures(event: Shown) -> dict[str, Any]:
     observers = {name: value.item() for name, value in event.event.observers.items()}
     return {"rank": event.rank, "score": event.score, "where": event.event.where, **observers, **event.observables}
-
-
-def write_page(run: Run, events: list[Shown], found: Scored) -> None:
-    """`report.html` with every picture in it, and the pictures beside it."""
-    from foundation import plots  # matplotlib takes a second to import
-    from foundation.report import write_report
-
-    sections = [_overview(events, found)]
-    for number, event in enumerate(events):
-        pictures = _pictures(event)
-        for kind, (figure, _) in pictures.items():
-            plots.save(figure, run.path / f"{_stem(event, number)}_{kind}.png")
-        shown_here = [Picture(plots.png(figure), caption, wide=True) for figure, caption in pictures.values()]
-        sections.append(_section(event, shown_here))
-    provenance = {key: run.provenance[key] for key in ("command", "detfm", "git_commit", "created")}
-    title = f"The most anomalous crossings of {found.schema.name}, {found.split}"
-    write_report(run.path / PAGE, title, sections, provenance)
-
-
-def _stem(event: Shown, number: int) -> str:
-    return f"crossing_{event.rank:02d}" if event.rank else f"ordinary_{number:02d}"
-
-
-def _pictures(event: Shown) -> dict[str, tuple[Any, str]]:
-    from finetune.anomaly.display_plots import draw_contributions
-    from foundation.inspect.display import draw
-
-    said = "Contribution of each object: the score less the score without it (red: makes the crossing more unusual)"
-    return {"contributions": (draw_contributions(event), said), "event": (draw(event.event), "The event display")}
-
-
-def _overview(events: list[Shown], found: Scored) -> Section:
-    from finetune.anomaly.plots import score_histograms
-    from foundation import plots
-
-    finite = found.scores[np.isfinite(found.scores)]
-    marks = [event.score for event in events if event.rank]
-    measured = [
-        name for name in ("ht", "leading_jet_pt", "multiplicity", "met", "total_et") if name in events[0].observables
-    ]
-    rows = []
-    for event in events:
-        first = next(iter(event.objects()), None)
-        share = float(np.mean(finite >= event.score))
-        rows.append([event.rank or "ordinary", event.score, share, *(event.observables[n] for n in measured),
-                     "none" if first is None else first[0], None if first is None else first[3]])  # fmt: skip
-    header = [
-        "rank",
-        "score",
-        "share of crossings above",
-        *measured,
-        "object that contributes most",
-        "its contribution",
-    ]
-    text = (
-        f"Of {len(found.scores):,} crossings of '{found.split}', scored by {found.model.path.name}. "
-        "What an object contributes is the score less the score without it (occlusion); unless the score is a sum over "
-        "objects, contributions do not add up to it. Energies in GeV."
-    )
-    picture = Picture(plots.png(score_histograms({"all crossings": finite}, found.split, marks)), "Dotted: those shown")
-    return Section("Overview", text, [Table(header, [list(map(_plain, row)) for row in rows])], [picture])
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _section(event: Shown, pictures: list[Picture]) -> Section:
-    features = list(dict.fromkeys(f for m in event.event.schema.modalities.values() for f in m.features))
-    rows = []
-    for label, name, values, given in event.objects()[:30]:
-        own = dict(zip(event.event.schema.modalities[name].features, values))
-        rows.append([label, *(float(own[f]) if f in own else None for f in features), given])
-    units = {f: s.unit for m in event.event.schema.modalities.values() for f, s in m.features.items()}
-    header = ["object", *(f"{f} [{units[f]}]" if units[f] else f for f in features), "contribution"]
-    observed = {name: _plain(value) for name, value in event.event.observers.items()}
-    facts = Settings({**event.event.labels, **observed, **event.observables}, "The crossing")
-    short = f"{event.rank}" if event.rank else "ordinary"
-    return Section(
-        event.title, event.event.where, [], pictures, [Table(header, rows, "What fired"), facts], short=short
-    )
 
 
 COMMAND = Command(

@@ -52,19 +52,21 @@ def _map(ax: Axes, shown: Shown, norm: Normalize) -> Any:
     for edge in (-views.ENDCAP_END, -views.BARREL_END, views.BARREL_END, views.ENDCAP_END):
         ax.axvline(edge, color="0.88", linewidth=1, zorder=0)
     drawn: Any = matplotlib.cm.ScalarMappable(norm, COLOUR_MAP)
-    entries, named = [], [name for name, *_ in shown.objects()[:NAMED]]
+    entries, objects = [], shown.objects()
+    named = [label for label, *_, given in sorted(objects, key=lambda each: -abs(each[3]))[:NAMED]]
     largest = max(
         (float(kinematics(shown.event.schema.modalities[n], v).get("pt", np.ones(len(v))).max(initial=0))
          for n, v in shown.event.tokens.items() if views.kind_of(shown.event, n) == "map"), default=1.0,
     )  # fmt: skip
     marks = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(shown.event.tokens)}
-    for label, name, values, given in reversed(shown.objects()):
+    for label, name, values, given in reversed(objects):  # the largest contribution on top
         found = kinematics(shown.event.schema.modalities[name], values[None])
         if "phi" not in found:
             continue
         phi, colour = float(found["phi"][0]), drawn.to_rgba(given)
         if "eta" not in found:
-            ax.axhline(phi, color=colour, linewidth=3, linestyle=(0, (6, 3)), zorder=1)
+            ax.axhline(phi, color="0.6", linewidth=5, zorder=1)
+            ax.axhline(phi, color=colour, linewidth=3, zorder=1)
             ax.text(0.98 * REACH, phi, label, ha="right", va="bottom", fontsize="x-small")
             continue
         eta, pt = float(found["eta"][0]), float(found.get("pt", np.ones(1))[0])

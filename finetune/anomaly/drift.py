@@ -40,7 +40,7 @@ class Watch:
 
     Args:
         schema: of the data.
-        total: rows that will come; `SAMPLED` of them, evenly spread, are compared.
+        total: rows that will come; about `SAMPLED` of them, drawn at random, are compared.
     """
 
     def __init__(self, schema: DetectorSchema, total: int):
@@ -65,9 +65,10 @@ class Watch:
             beyond = (tokens.values > high) | (tokens.values < low)
             self.saturated[name] += beyond.sum(axis=(0, 1))
             self.objects[name] += int(there[name].sum())
-        chosen = slice(-self.rows % self.every, None, self.every)
-        tokens_of = {n: (t.values[chosen].copy(), there[n][chosen]) for n, t in batch.modalities.items()}
-        self.samples.append((tokens_of, batch.globals[chosen].copy(), batch.weights[chosen].copy(), scores[chosen]))
+        # drawn, for in every k-th row a pattern of the data can hide
+        chosen = np.random.default_rng([0, self.rows]).random(len(scores)) * self.every < 1
+        tokens_of = {n: (t.values[chosen], there[n][chosen]) for n, t in batch.modalities.items()}
+        self.samples.append((tokens_of, batch.globals[chosen], batch.weights[chosen], scores[chosen]))
         self.rows += len(scores)
 
     def shares(self) -> dict[str, float]:

@@ -175,8 +175,7 @@ class Learning:
 
     def record(self, run: Run) -> None:
         """What later data is compared with, and the scores that the page shows."""
-        spread = np.unique(np.linspace(0, len(self.rows) - 1, min(COMPARED, len(self.rows))).astype(int))
-        rows = self.rows[spread]
+        rows = np.sort(np.random.default_rng(self.cfg.train.seed).permutation(self.rows)[:COMPARED])
         scores = apply(self.model, scored, self.data, "train", rows=rows)
         unusable = int(np.sum(~np.isfinite(scores)))
         if unusable:

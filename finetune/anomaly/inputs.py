@@ -169,7 +169,7 @@ class RawInputs(nnx.Module):
         """Values and mask of each modality in just its places."""
         for name, count in self.places:
             if name == GLOBALS:
-                yield name, (batch.globals[:, None], jnp.ones((len(batch.globals), 1), bool))
+                yield name, (jnp.asarray(batch.globals)[:, None], jnp.ones((len(batch.globals), 1), bool))
                 continue
             values, mask = batch.modalities[name].values[:, :count], batch.modalities[name].mask[:, :count]
             missing = count - mask.shape[1]

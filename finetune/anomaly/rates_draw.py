@@ -11,7 +11,7 @@ from finetune.anomaly.rates_measure import Measured
 from finetune.anomaly.rates_table import SCORE, Crossings, Scored
 from foundation import plots, plots_trigger
 from foundation.metrics import effective_count
-from foundation.plots_trigger import RateCurve
+from foundation.plots_trigger import POINTS, RateCurve
 from foundation.trigger.efficiency import efficiency, kept
 from foundation.trigger.menu import fired
 from foundation.trigger.rates import Steps
@@ -59,7 +59,9 @@ def _efficiency(folder: Path, name: str, signal: Crossings, scored: Scored, foun
     curves = {}
     for quantity in (SCORE, *scored.baselines):
         steps = Steps.of(zero_bias.columns[quantity], zero_bias.weights)
-        curves[title(quantity)] = (scale * steps.weight, kept(signal.columns[quantity], steps.values, signal.weights))
+        at = np.unique(np.round(np.geomspace(1, len(steps.values), POINTS)).astype(int) - 1)
+        efficiencies = kept(signal.columns[quantity], steps.values[at], signal.weights)
+        curves[title(quantity)] = (scale * steps.weight[at], efficiencies)
     menu = None
     if found.menu is not None and (SCORE, "pure") in found.cuts:
         share = efficiency(np.asarray(fired(cfg.menu, signal.columns).any(axis=1)), signal.weights)

@@ -163,7 +163,7 @@ def _gains(
 
 
 def _at(cut: Threshold) -> dict[str, Any]:
-    return {"rate_khz": cut.rate_khz, "measured": cut.measured}
+    return {"rate_khz": cut.rate_khz, "achieved_khz": cut.achieved_khz, "measured": cut.measured}
 
 
 def _stability(

@@ -10,6 +10,7 @@ import rich.table
 from finetune.anomaly.rates_draw import title
 from finetune.anomaly.rates_measure import Measured
 from finetune.anomaly.rates_table import SCORE
+from foundation.evaluation_tables import significant
 from foundation.page import Picture, Section, Table
 from foundation.progress import console
 from foundation.report import run_section
@@ -17,6 +18,8 @@ from foundation.runs import Run
 
 NARROW = "\u00a0"  # no line break within an interval
 DASH = "–"
+TIED = 0.9  # of the rate asked for; less is said
+MARKS = "*: rate not measured, †: cut gives less, for scores are shared"
 
 
 def sections(run: Run, found: Measured) -> list[Section]:
@@ -95,7 +98,7 @@ def menu_tables(figures: Mapping[str, Any]) -> list[Table]:
     if "beside_menu" in figures:
         rows = [
             [r["seed"] + ("" if r["measured"] else " (not measured)"), _rate(r, "total"), _rate(r, "pure"),
-             f"{r['menu_or_score_khz']:.4g}"]
+             significant(r["menu_or_score_khz"], 4)]
             for r in figures["beside_menu"]
         ]  # fmt: skip
         header = ["threshold", "total, kHz (68%)", "pure, kHz (68%)", "menu or score, kHz"]
@@ -115,14 +118,14 @@ def signal_tables(figures: Mapping[str, Any]) -> list[Table]:
         rates = _by_rate(own["efficiency"], rows, _kept)
         header = ["", "AUC", "largest SIC", *(f"at {rate:g} kHz" for rate in rates)]
         named = [[title(quantity), *cells] for quantity, cells in rows.items()]
-        tables.append(Table(header, named, f"{head}: efficiency (68%; *: rate not measured)"))
+        tables.append(Table(header, named, f"{head}: efficiency (68%; {MARKS})"))
         if own["gain"]:
             menu = next(r for r in figures["menu_efficiency"] if r["signal"] == signal)
             rows = {r["quantity"]: [] for r in own["separation"]}
             rates = _by_rate(own["gain"], rows, _gained)
             named = [[title(quantity), *cells] for quantity, cells in rows.items()]
             alone = with_interval(menu["value"], menu["low"], menu["high"])
-            caption = f"{head}: gain over the menu, which alone keeps {alone}, at a pure rate (*: not measured)"
+            caption = f"{head}: gain over the menu, which alone keeps {alone}, at a pure rate ({MARKS})"
             tables.append(Table(["", *(f"{rate:g} kHz" for rate in rates)], named, caption))
     return tables
 
@@ -156,8 +159,9 @@ def stability_tables(figures: Mapping[str, Any]) -> list[Table]:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`1.2 (0.9 to 1.6)`."""
-    return f"{value:.3g}{NARROW}({low:.3g}{NARROW}to{NARROW}{high:.3g})"
+    """`1.2 (0.9 to 1.6)`, `12,300 (9,870 to 16,000)`."""
+    value_text, low_text, high_text = (significant(each, 3) for each in (value, low, high))
+    return f"{value_text}{NARROW}({low_text}{NARROW}to{NARROW}{high_text})"
 
 
 def _rate(record: Mapping[str, Any], kind: str) -> str:
@@ -176,16 +180,19 @@ def _separated(record: Mapping[str, Any]) -> list[str]:
 
 def _kept(record: Mapping[str, Any]) -> str:
     value, low, high = (f"{100 * record[end]:.3g}" for end in ("value", "low", "high"))
-    return f"{value}%{NARROW}({low}{NARROW}to{NARROW}{high})" + ("" if record["measured"] else "*")
+    return f"{value}%{_mark(record)}{NARROW}({low}{NARROW}to{NARROW}{high})"
+
+
+def _mark(record: Mapping[str, Any]) -> str:
+    """What a reader must know of the rate."""
+    return "*" if not record["measured"] else "†" if record["achieved_khz"] < TIED * record["rate_khz"] else ""
 
 
 def _gained(record: Mapping[str, Any]) -> str:
-    star = "" if record["measured"] else "*"
     if record["value"] is None:
         return record["reason"]
-    text = f"+{100 * record['value']:.3g}%"
-    return (
-        text
-        + ("" if record["low"] is None else f"{NARROW}({100 * record['low']:.3g}{NARROW}to{NARROW}{100 * record['high']:.3g})")
-        + star
-    )
+    text = f"+{100 * record['value']:.3g}%{_mark(record)}"
+    if record["low"] is None:
+        return text
+    low, high = (f"{100 * record[end]:.3g}" for end in ("low", "high"))
+    return f"{text}{NARROW}({low}{NARROW}to{NARROW}{high})"

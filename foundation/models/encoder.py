@@ -32,6 +32,9 @@ class EncoderConfig:
 
     Attributes:
         width: of a token's embedding.
+        flat: widths of the layers of a network without attention (`flat`), of all places of an example side by side,
+            as they are on the wire; the last is `width`. It has vectors of examples only. Of the other settings
+            `precision` alone counts. Empty: the transformer.
         layers: transformer blocks.
         heads: attention heads; divides width.
         hidden: width of the feed-forward layers, as a multiple of `width`.
@@ -46,6 +49,7 @@ class EncoderConfig:
     """
 
     width: int = 64
+    flat: tuple[int, ...] = ()
     layers: int = 3
     heads: int = 4
     hidden: int = 3

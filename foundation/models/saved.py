@@ -16,6 +16,7 @@ from foundation.command import load_config, to_yaml
 from foundation.distributed import is_primary
 from foundation.errors import RunError
 from foundation.models.encoder import Encoder, EncoderConfig
+from foundation.models.flat import build_encoder
 from foundation.models.published import check_files, is_published, read_weights
 from foundation.schema import DetectorSchema
 
@@ -54,7 +55,7 @@ def load_encoder(folder: Path) -> Encoder:
 
 def blank_encoder(schema: DetectorSchema, config: EncoderConfig) -> Encoder:
     """An encoder whose parameters and statistics are still to be filled in."""
-    return Encoder(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
+    return build_encoder(schema, blank_statistics(schema), config, rngs=nnx.Rngs(0))
 
 
 def hollow(make: Callable[[], M]) -> M:

@@ -28,7 +28,7 @@ from pretrain.augment.columns import (
     without,
 )
 from pretrain.augment.follow import add_missing, missing_modalities
-from pretrain.augment.radiation import can_radiate, can_split, neighbours
+from pretrain.augment.radiation import can_radiate, neighbours
 
 
 def add_objects(
@@ -100,7 +100,7 @@ def change_multiplicity(
     changed = {}
     for name, keys in keys_of(examples, key, 4).items():
         modality, tokens = schema.modalities[name], examples.modalities[name]
-        if not can_split(modality):
+        if not has(modality, "pt"):
             continue
         more = up & ~jnp.all(tokens.mask, axis=1)
         result = _fewer(tokens, modality, settings, acts & ~more, keys[0])

@@ -32,7 +32,8 @@ class Multiplicity:
     """Another number of tokens at the same sum of pt: up or down with equal chance.
 
     Up: a token becomes two at a distance from each other, about its place. Down: tokens are lost and the others take
-    over their pt. Down where there is no slot. Conserves the sum of pt of each modality.
+    over their pt. Down where there is no slot, as in a grid, whose lost cells become 0. Conserves the sum of
+    pt of each modality.
 
     Attributes:
         share: relative frequency of this anomaly.

@@ -83,7 +83,7 @@ STEPS = CONTENT | FRAMES
 
 ANOMALIES: dict[str, Step] = {
     "added": Step(anomalies.add_objects, _those(radiation.can_radiate), "coordinates pt, eta and phi, outside a grid"),
-    "multiplicity": Step(anomalies.change_multiplicity, _those(radiation.can_split), "a coordinate pt, outside a grid"),
+    "multiplicity": Step(anomalies.change_multiplicity, _those(detector.can_smear), "a coordinate pt"),
     "pt": Step(anomalies.shift_pt, _those(detector.can_scale), "pt or another energy"),
     "met": Step(anomalies.shift_met, _missing, "a missing transverse momentum with its azimuth"),
 }

@@ -57,11 +57,12 @@ class Pass:
 class Objective(nnx.Module):
     """A module made as `Class(schema, encoder_config, settings, rngs=rngs)`, whose settings have a `weight`.
 
-    One view, no teacher, nothing hidden, unless a class says otherwise.
+    One view, no teacher, nothing hidden, no use of `Encoded.tokens`, unless a class says otherwise.
     """
 
     views: ClassVar[int] = 1
     wants_teacher: ClassVar[bool] = False
+    needs_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: Any, *, rngs: nnx.Rngs): ...

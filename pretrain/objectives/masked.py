@@ -60,6 +60,8 @@ class Masked(Objective):
         RunError, SchemaError: the tokenizer is not there, or is of another schema.
     """
 
+    needs_tokens = True
+
     def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: MaskedConfig, *, rngs: nnx.Rngs):
         width, hidden = encoder.width, encoder.hidden * encoder.width
         self.hiding = Hiding.checked(schema, settings.fraction, settings.hide)

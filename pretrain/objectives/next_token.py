@@ -45,6 +45,8 @@ class NextToken(Objective):
         RunError, SchemaError: the tokenizer is not there, or is of another schema.
     """
 
+    needs_tokens = True
+
     def __init__(self, schema: DetectorSchema, encoder: EncoderConfig, settings: NextTokenConfig, *, rngs: nnx.Rngs):
         if not settings.tokenizer:
             raise ConfigError("next_token needs next_token.tokenizer, a run of `detfm tokenize STORE --out RUN`")

@@ -14,7 +14,7 @@ import yaml
 from example import schema
 
 from foundation import __version__, cli
-from foundation.command import PRESET_FOLDERS, Command, load_config, to_dict
+from foundation.command import PRESET_FOLDERS, Command, CommandGroup, load_config, to_dict
 from foundation.errors import RunError
 from foundation.runs import Run
 from foundation.train import Interrupted
@@ -22,9 +22,17 @@ from foundation.train import Interrupted
 PRESETS = PRESET_FOLDERS[0]
 
 
-def command(name: str) -> Command:
+def command(name: str) -> Command | CommandGroup:
     module, attribute = cli.COMMANDS[name][0].split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def spelled(name: str) -> list[tuple[list[str], Command]]:
+    """The words and the command; of a group, each of its commands."""
+    own = command(name)
+    if isinstance(own, CommandGroup):
+        return [([name, each], own.command(name, each)) for each in own.commands]
+    return [([name], own)]
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
@@ -34,27 +42,29 @@ def content(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_describes_the_command_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([name, "--help"])
-    assert stopped.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert shown.startswith(f"usage: detfm {name} ")
-    assert f"Example: detfm {name} " in shown
+    for words, _ in spelled(name):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*words, "--help"])
+        assert stopped.value.code == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert shown.startswith(f"usage: detfm {' '.join(words)} ")
+        assert f"Example: detfm {' '.join(words)} " in shown
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_print_config_parses_back(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kind = command(name).config
-    if kind is None:  # a command without settings knows no such switch
-        assert cli.main([name, "x", "--print_config"]) == 2
-        return
-    assert cli.main([name, "--print_config"]) == 0
-    printed = capsys.readouterr().out
-    assert yaml.safe_load(printed) == to_dict(kind())
-    (tmp_path / "settings.yaml").write_text(printed)
-    assert load_config(kind, tmp_path / "settings.yaml") == kind()
-    assert cli.main([name, "--print_config", "--cfg", str(tmp_path / "settings.yaml")]) == 0
-    assert capsys.readouterr().out == printed
+    for words, own in spelled(name):
+        kind = own.config
+        if kind is None:  # a command without settings knows no such switch
+            assert cli.main([*words, "x", "--print_config"]) == 2
+            return
+        assert cli.main([*words, "--print_config"]) == 0
+        printed = capsys.readouterr().out
+        assert yaml.safe_load(printed) == to_dict(kind())
+        (tmp_path / "settings.yaml").write_text(printed)
+        assert load_config(kind, tmp_path / "settings.yaml") == kind()
+        assert cli.main([*words, "--print_config", "--cfg", str(tmp_path / "settings.yaml")]) == 0
+        assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize("preset", sorted(str(p.relative_to(PRESETS)) for p in PRESETS.rglob("*.yaml")))
@@ -62,14 +72,16 @@ def test_every_shipped_preset_is_read(preset: str, capsys: pytest.CaptureFixture
     """A preset, or the folder it is in, is named after its command; those of `data` are schemas."""
     from foundation.schema import DetectorSchema
 
-    folder, name = preset.removesuffix(".yaml").split("/")
+    folder, _, name = preset.removesuffix(".yaml").rpartition("/")
     if folder == "data":
         DetectorSchema.load(f"data/{name}").check()
         return
-    named = name.partition("_")[0]
-    stage = named if named in cli.COMMANDS else folder
-    assert cli.main([stage, "--print_config", "--cfg", f"{folder}/{name}"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out) == to_dict(load_config(command(stage).config, f"{folder}/{name}"))
+    named, group = name.partition("_")[0], folder.partition("/")[0]
+    stage = named if named in cli.COMMANDS and not isinstance(command(named), CommandGroup) else group
+    known = spelled(stage)  # of a group: GROUP/NAME is of its first command, GROUP/COMMAND/NAME of that one
+    words, own = next((each for each in known if each[0] == folder.split("/")), known[0])
+    assert cli.main([*words, "--print_config", "--cfg", f"{folder}/{name}"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == to_dict(load_config(own.config, f"{folder}/{name}"))
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])

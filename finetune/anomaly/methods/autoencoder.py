@@ -1,4 +1,4 @@
-"""Autoencoder: what it cannot restore is unusual."""
+"""Autoencoder: what it cannot restore is unusual. Axes: B crossings, D their numbers, Z of the bottleneck."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from finetune.anomaly.method import Method, weighted_mean
+from finetune.anomaly.method import Method, weighted_mean, width_of
+from finetune.anomaly.methods.layers import Dense
 from finetune.anomaly.vectors import Vectors
-from foundation.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,22 @@ class AutoencoderConfig:
 
 
 class Autoencoder(Method):
-    """Score: mean squared error of the restored input."""
+    """Score: squared distance of a crossing to what is restored of it, summed over its numbers.
+
+    The second half of AXOL1TL v5 and v6 is one of widths 10-9-6-4-6-9-10 on an embedding (configs/anomaly/axol1tl_v5).
+    """
 
     def __init__(self, shape: tuple[int, ...], config: AutoencoderConfig, *, rngs: nnx.Rngs):
-        if len(shape) != 1 or min(config.latent, *config.hidden, 1) < 1:
-            raise ConfigError(f"an autoencoder takes vectors and widths of at least 1; got shape {shape}, {config}")
-        widths = (*shape, *config.hidden, config.latent, *config.hidden[::-1], *shape)
-        self.layers = nnx.List([nnx.Linear(i, o, rngs=rngs) for i, o in zip(widths[:-1], widths[1:])])
+        width = width_of(shape, "autoencoder", *config.hidden, config.latent)
+        self.encoder = Dense((width, *config.hidden, config.latent), rngs=rngs)
+        self.decoder = Dense((config.latent, *config.hidden[::-1], width), rngs=rngs)
 
     def restored(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
-        for layer in self.layers[:-1]:
-            x = jax.nn.relu(layer(x))
-        return self.layers[-1](x)
+        return self.decoder(self.encoder(x))
 
     def loss(self, batch: Vectors, key: jax.Array) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        return weighted_mean(self.scores(batch.x)["score"], batch.weights), {}
+        """Per number, so that a learning rate suits crossings of any width."""
+        return weighted_mean(self.scores(batch.x)["score"], batch.weights) / batch.x.shape[1], {}
 
     def scores(self, x: Float[Array, "B D"]) -> dict[str, Float[Array, " B"]]:
-        return {"score": jnp.square(self.restored(x) - x).mean(axis=-1)}
+        return {"score": jnp.square(self.restored(x) - x).sum(axis=-1)}

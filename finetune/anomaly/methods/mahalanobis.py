@@ -1,4 +1,4 @@
-"""Mahalanobis distance to the mean of the training set."""
+"""Mahalanobis distance to the mean of the training set. Axes: n crossings, B, D their numbers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from finetune.anomaly.method import Learnt, Method
-from foundation.errors import ConfigError
+from finetune.anomaly.method import Method, width_of
+from finetune.anomaly.methods.whitening import Whitening
 
 
 @dataclass(frozen=True)
@@ -18,32 +18,22 @@ class MahalanobisConfig:
     """Distance in units of the covariance.
 
     Attributes:
-        shrinkage: share of the mean variance times identity in the covariance (Ledoit and Wolf's form).
+        shrinkage: share of the mean variance times identity in the covariance; above 0.
     """
 
     shrinkage: float = 1e-3
 
 
 class Mahalanobis(Method):
-    """Score: (x - mean)^T covariance^-1 (x - mean)."""
+    """Score: (x - mean)^T covariance^-1 (x - mean), twice minus the log-likelihood of a Gaussian, up to a constant."""
 
     trains = False
 
     def __init__(self, shape: tuple[int, ...], config: MahalanobisConfig, *, rngs: nnx.Rngs):
-        if len(shape) != 1:
-            raise ConfigError(f"the Mahalanobis distance takes vectors; got crossings of shape {shape}")
-        self.shrinkage = config.shrinkage
-        self.mean, self.whiten = Learnt(jnp.zeros(shape)), Learnt(jnp.eye(*shape))
+        self.whitening = Whitening(width_of(shape, "mahalanobis"), config.shrinkage)
 
     def prepare(self, x: Float[np.ndarray, "n D"], weights: Float[np.ndarray, " n"], seed: int) -> None:
-        values = np.asarray(x, np.float64)
-        mean = np.average(values, axis=0, weights=weights)
-        covariance = np.cov(values.T, aweights=weights).reshape(len(mean), len(mean))
-        scale = np.trace(covariance) / len(mean)
-        covariance = (1 - self.shrinkage) * covariance + self.shrinkage * scale * np.eye(len(mean))
-        variances, axes = np.linalg.eigh(covariance)
-        self.mean[...] = jnp.asarray(mean, jnp.float32)
-        self.whiten[...] = jnp.asarray(axes / np.sqrt(variances), jnp.float32)
+        self.whitening.fit(x, weights)
 
     def scores(self, x: Float[Array, "B D"]) -> dict[str, Float[Array, " B"]]:
-        return {"score": jnp.square((x - self.mean[...]) @ self.whiten[...]).sum(axis=-1)}
+        return {"score": jnp.square(self.whitening(x)).sum(axis=-1)}
