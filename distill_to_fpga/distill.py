@@ -42,7 +42,8 @@ class Distilled:
 
     Attributes:
         student: frozen (integer types everywhere) unless it is a floating-point one.
-        history: one record per 100 steps: step, loss and its terms, EBOPs, LUTs, beta, accuracy on the validation examples.
+        history: one record per 100 steps: step, loss and its terms, EBOPs, LUTs, beta, accuracy on the validation
+            examples.
         seconds: of training, compilation included.
     """
 

@@ -49,7 +49,9 @@ def test_a_student_learns_within_its_budget(budgeted):
 
 @pytest.mark.parametrize("weights", ["digits", "bits"])
 def test_ebops_are_a_budget_too(weights):
-    made = distill(replace(QUICK, lut_budget=None, ebops_budget=1000), replace(SHAPE, weight_format=weights), TRAIN, CLASSES)
+    made = distill(
+        replace(QUICK, lut_budget=None, ebops_budget=1000), replace(SHAPE, weight_format=weights), TRAIN, CLASSES
+    )
     assert accuracy(made.student) > 0.85
     assert 700 < float(made.student.ebops()) < 1400
     assert made.history[-1]["ebops"] == pytest.approx(float(made.student.ebops()), rel=0.2)

@@ -57,7 +57,9 @@ def test_layers_keep_their_values(rounding, overflow, signed, relu):
 def test_relu_and_rounding_go_where_they_can():
     kinds = [node.op.kind for node in same(layered("half_up", "saturate", False, True)).nodes]
     assert "relu" not in kinds
-    quantisers = [n.op.type.rounding for n in same(layered("half_up", "saturate", False, True)).nodes if n.op.kind == "quantize"]
+    quantisers = [
+        n.op.type.rounding for n in same(layered("half_up", "saturate", False, True)).nodes if n.op.kind == "quantize"
+    ]
     assert quantisers == ["truncate", "truncate"]
 
 

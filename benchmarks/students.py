@@ -1,0 +1,16 @@
+"""Students against HGQ2 and against themselves; the work is in students_parts.py.
+
+python benchmarks/students.py [--quick] [--only hgq2 ...] [--hgq-python /tmp/hgq/bin/python]
+                              [--jets five_classes.root --schema data/five_classes]
+
+`--hgq-python` is the Python of an environment made by `pip install hgq2 da4ml keras jax jaxtyping threadpoolctl`.
+"""
+
+import sys
+
+sys.path.append(sys.path.pop(0))  # the package of this file's name comes before this folder
+
+from students_parts import main
+
+if __name__ == "__main__":
+    main()
