@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -11,10 +12,8 @@ from anomaly_simulated import CHOSEN, NORMAL, SHOWN
 
 from distill_to_fpga.anomaly.distill import distill_score
 from distill_to_fpga.anomaly.evaluate import evaluate_score
-from distill_to_fpga.config import DistillRunConfig, ScoreConfig
+from distill_to_fpga.config import DistillRunConfig
 from distill_to_fpga.export import ExportConfig, export
-from distill_to_fpga.objective import DistillConfig
-from distill_to_fpga.students import StudentConfig
 from distill_to_fpga.verify import verify
 from finetune.anomaly.config import RowsConfig
 from finetune.anomaly.score import ScoreConfig as ScoringConfig
@@ -26,6 +25,7 @@ from foundation.store.ingest import ingest
 
 REPEATS = 3
 RATE = 10.0  # kHz, of student_efficiency_kept
+PRESET, STEPS = "distill/axol1tl", 6000
 MIXED = 1.0  # made-up crossings for each real one: a few thousand have no tail to learn
 
 
@@ -48,7 +48,7 @@ def speed(folder: Path, data: Path, quick: bool) -> Figures:
 
 
 def student(folder: Path, pileup: int, quick: bool) -> Figures:
-    """A student of AXOL1TL v4's shape (57-28-15-8, sum of squares) of the method that `simulated` chose, seed 0."""
+    """A student of AXOL1TL v4's shape (57-28-15-8-1) of the method that `simulated` chose, seed 0."""
     where, made = folder / "student", folder / "simulated" / str(pileup)
     if not (made / CHOSEN).is_file():
         raise SystemExit("student: first the part `simulated` with the same --folder")
@@ -88,6 +88,9 @@ def student(folder: Path, pileup: int, quick: bool) -> Figures:
 
 
 def _settings(quick: bool) -> DistillRunConfig:
-    shape = StudentConfig(kind="vae_encoder", tokens=19, hidden=(28, 15), latent=8, scaling="place")
-    training = DistillConfig(steps=200 if quick else 4000, ebops_budget=9000)
-    return DistillRunConfig(student=shape, distill=training, score=ScoreConfig(mixed=MIXED), reference=False)
+    """The preset, with made-up crossings."""
+    cfg = load_config(DistillRunConfig, PRESET)
+    training = dataclasses.replace(cfg.distill, steps=200 if quick else STEPS)
+    return dataclasses.replace(
+        cfg, distill=training, score=dataclasses.replace(cfg.score, mixed=MIXED), reference=False
+    )
