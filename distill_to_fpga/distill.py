@@ -18,15 +18,18 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from distill_to_fpga.budget import FIXED, budget_found, due, first_budget
+from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, scaling_of
 from distill_to_fpga.students.student import size
-from foundation.errors import TrainingError
+from foundation.errors import ConfigError, TrainingError
 from foundation.progress import progress
 
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
 CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(EBOPs / target)
+DAMPING = 5.0  # e-folds of beta and unit of log(EBOPs / target) at once, under a budget in LUTs: no swing about it
 MOST_PAID = 10.0  # beta times the budget at most: EBOPs never weigh more than that in the loss
 BUDGET_BY = 0.5  # of the steps: when the target reaches the budget; the weights have the rest to recover
 
@@ -54,6 +57,7 @@ def distill(
     regressions: Sequence[str] = (),
     validation: Examples | None = None,
     seed: int = 0,
+    layout: HardwareLayout | None = None,
 ) -> Distilled:
     """Trains a student on `train` and calibrates its activations on the same examples.
 
@@ -67,6 +71,7 @@ def distill(
         classes, regressions: names of the outputs.
         validation: examples for the history's `validation_accuracy`.
         seed: of the initial weights and the order of examples.
+        layout: of the inputs; needed for a budget in LUTs.
 
     Raises:
         ConfigError: settings out of range.
@@ -74,23 +79,30 @@ def distill(
         TrainingError: the loss became NaN; names the step.
     """
     config.check()
+    if config.lut_budget is not None and student_config.quantized and layout is None:
+        raise ConfigError("lut_budget: without the layout of the inputs there is no circuit to look at")
     train = checked(train, config, student_config, classes, regressions)
     offset, shift = scaling_of(student_config, np.asarray(train.integers))
     student = build_student(student_config, offset, shift, classes, regressions, seed)
     start = time.monotonic()
-    trained, history = _train(student, config, train, validation, seed)
+    trained, history = _train(student, config, train, validation, seed, layout)
     if student_config.quantized:
         trained = freeze(trained, np.asarray(train.integers))
     return Distilled(trained, history, time.monotonic() - start)
 
 
 def _train(
-    student: Student, config: DistillConfig, train: Examples, validation: Examples | None, seed: int
+    student: Student,
+    config: DistillConfig,
+    train: Examples,
+    validation: Examples | None,
+    seed: int,
+    layout: HardwareLayout | None,
 ) -> tuple[Student, list[dict[str, float]]]:
     """The student after all steps, not yet frozen, and the history."""
     plan = _Plan(nnx.graphdef(student), config, "train" if student.config.quantized else "float")
     _, trainable, rest = _split(student)
-    price = jnp.asarray([np.log(config.beta_start), 0.0], jnp.float32)
+    price = jnp.asarray([np.log(config.beta_start), 0.0, first_budget(config), 0.0], jnp.float32)
     carry: Any = (trainable, _optimizer(config).init(trainable), rest, price)
     batches = _batches(len(train.labels), config, seed)
     data, held_out = jax.tree.map(jnp.asarray, (train, validation))
@@ -101,6 +113,10 @@ def _train(
             block = batches[first : first + BLOCK]
             carry, metrics = _block(plan, carry, data, jnp.asarray(block), jnp.arange(first, first + len(block)))
             history.append(_record(metrics, first))
+            if plan.mode == "train" and layout is not None and due(config, first, first + len(block)):
+                share = (first + len(block)) / config.steps
+                found = budget_found(plan.student(carry[0], carry[2]), layout, config.lut_budget or 1, share)
+                carry = (*carry[:3], carry[3].at[2].set(found))
             if validation is not None and (validation.labels >= 0).any():
                 history[-1]["validation_accuracy"] = float(_accuracy(plan, carry, held_out))
             bar.advance(len(block), ", ".join(f"{name} {history[-1][name]:,.6g}" for name in shown))
@@ -125,7 +141,7 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
     """One optimiser step for each row of `batches`.
 
     The carry: (weights, widths), state of the optimiser, what is not trained, and the price of an EBOP: log beta and
-    the logarithm of the EBOPs at the first step.
+    the logarithms of the EBOPs at the first step, of the budget, and of the EBOPs over what they should be by now.
     """
     optimizer = _optimizer(plan.config)
 
@@ -133,9 +149,11 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
         batch, number = inputs
         trainable, moments, rest, price = carry
         examples = jax.tree.map(lambda a: a[batch], data)
-        beta = _beta(plan.config, price, number)
+        fixed = number >= FIXED * plan.config.steps if plan.config.lut_budget is not None else jnp.asarray(False)
+        beta = jnp.where(fixed, 0.0, _beta(plan.config, price, number))
         slope, (rest, metrics) = jax.grad(_loss, argnums=1, has_aux=True)(plan, trainable, rest, examples, beta)
-        updates, moments = optimizer.update(slope, moments, trainable)
+        (weights, widths), moments = optimizer.update(slope, moments, trainable)
+        updates = (weights, jax.tree.map(lambda w: jnp.where(fixed, 0.0, w), widths))
         if plan.mode == "train":
             price, metrics["beta"] = _new_price(plan.config, price, metrics["ebops"], number), beta
         return (optax.apply_updates(trainable, updates), moments, rest, price), metrics
@@ -155,25 +173,28 @@ def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Arra
     return loss, (rest, {"loss": loss, **terms})
 
 
-def _beta(config: DistillConfig, price: Float[Array, "2"], number: Int[Array, ""]) -> Float[Array, ""]:
-    if config.ebops_budget is not None:
+def _beta(config: DistillConfig, price: Float[Array, "4"], number: Int[Array, ""]) -> Float[Array, ""]:
+    if config.lut_budget is not None:
+        return jnp.exp(price[0] + DAMPING * price[3])
+    if config.budgeted:
         return jnp.exp(price[0])
     ramp = jnp.minimum(number / (0.8 * config.steps), 1.0)
     return config.beta_start * (config.beta_end / config.beta_start) ** ramp
 
 
 def _new_price(
-    config: DistillConfig, price: Float[Array, "2"], ebops: Float[Array, ""], number: Int[Array, ""]
-) -> Float[Array, "2"]:
+    config: DistillConfig, price: Float[Array, "4"], ebops: Float[Array, ""], number: Int[Array, ""]
+) -> Float[Array, "4"]:
     """Under a budget, beta rises while EBOPs lie above a target that falls geometrically to the budget."""
-    if config.ebops_budget is None:
+    if not config.budgeted:
         return price
+    budget = price[2]
     log_ebops = jnp.log(jnp.maximum(ebops, 1.0))
     first = jnp.where(number == 0, log_ebops, price[1])
     fall = jnp.minimum(number / (BUDGET_BY * config.steps), 1.0)
-    excess = log_ebops - first - fall * (np.log(config.ebops_budget) - first)
-    log_beta = price[0] + CONTROL_GAIN / config.steps * jnp.clip(excess, -1.0, 1.0)
-    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID / config.ebops_budget)), first])
+    excess = jnp.clip(log_ebops - first - fall * (budget - first), -1.0, 1.0)
+    log_beta = price[0] + CONTROL_GAIN / config.steps * excess
+    return jnp.stack([jnp.clip(log_beta, np.log(config.beta_start), np.log(MOST_PAID) - budget), first, budget, excess])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -34,6 +34,7 @@ class DistillConfig:
         regression_weight: of the Huber loss of the regression outputs.
         ebops_budget: the student ends near so many EBOPs: their price is raised or lowered so that they fall
             geometrically to the budget over the first half of the steps. None: the price follows beta.
+        lut_budget: the student ends near so many LUTs, by the estimate; then ebops_budget is not used.
         beta_start: price of one EBOP at the first step.
         beta_end: price towards which beta rises geometrically over the first 80% of the steps, so that accuracy is
             learnt first and width later; not used with a budget.
@@ -49,6 +50,7 @@ class DistillConfig:
     temperature: float = 2.0
     regression_weight: float = 1.0
     ebops_budget: int | None = 30_000
+    lut_budget: int | None = None
     beta_start: float = 1e-7
     beta_end: float = 5e-6
     gamma: float = 1e-7
@@ -61,8 +63,14 @@ class DistillConfig:
         for name in ("learning_rate", "temperature", "beta_start", "beta_end"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"distillation needs {name} > 0; it is {getattr(self, name)}")
-        if self.ebops_budget is not None and self.ebops_budget < 1:
-            raise ConfigError(f"ebops_budget must be at least 1; it is {self.ebops_budget}")
+        for name in ("ebops_budget", "lut_budget"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; it is {getattr(self, name)}")
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether the price of an EBOP follows a budget."""
+        return self.ebops_budget is not None or self.lut_budget is not None
 
 
 @jax.tree_util.register_dataclass

@@ -7,6 +7,7 @@ from flax import nnx
 from small_students import LAYOUT, jets
 
 from distill_to_fpga.distill import distill
+from distill_to_fpga.estimate import estimate
 from distill_to_fpga.lower import inexact_in_float32, lower
 from distill_to_fpga.objective import DistillConfig, Examples, losses
 from distill_to_fpga.students import StudentConfig, predict, predict_exact
@@ -164,3 +165,14 @@ def test_the_loop_is_compiled_once():
     before = _block._cache_size()
     distill(replace(LABELS_ONLY, steps=300), FLOAT, Examples(TRAIN.integers[:99], TRAIN.labels[:99]), CLASSES)
     assert _block._cache_size() == before + 1
+
+
+def test_a_budget_in_luts_is_met_within_five_percent():
+    config = replace(QUICK, steps=2000, ebops_budget=None, lut_budget=1500)
+    made = distill(config, SHAPE, TRAIN, CLASSES, layout=LAYOUT)
+    assert estimate(lower(made.student, LAYOUT)).total("luts") == pytest.approx(1500, rel=0.05)
+    assert accuracy(made.student) > 0.85
+    fixed = [record["ebops"] for record in made.history if record["step"] > 1600]
+    assert np.ptp(fixed) < 0.1 * fixed[0], "widths stay as they are at the end, while the weights recover"
+    with pytest.raises(ConfigError, match="without the layout of the inputs there is no circuit"):
+        distill(config, SHAPE, TRAIN, CLASSES)
