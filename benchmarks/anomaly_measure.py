@@ -71,7 +71,8 @@ def fitted(store: Path, folder: Path, arm: Arm, seed: int, rows: RowsConfig, qui
     out = folder / f"{arm.method}_{arm.inputs}_{seed}"
     if (out / "metrics.json").is_file():
         return Run.open(out, "anomaly")
-    preset = PRESETS / f"{arm.method}.yaml"
+    special = PRESETS / f"{arm.method}_embedding.yaml"
+    preset = special if arm.inputs == "embedding" and special.is_file() else PRESETS / f"{arm.method}.yaml"
     cfg = load_config(AnomalyConfig, preset) if preset.is_file() else AnomalyConfig()
     train = dataclasses.replace(cfg.train, seed=seed)
     train = dataclasses.replace(train, steps=QUICK_STEPS if quick else min(train.steps, STEPS))

@@ -26,10 +26,10 @@ from anomaly_l1calo import l1calo
 from anomaly_l1ugt import l1ugt
 from anomaly_measure import Figures
 from anomaly_simulated import simulated
-from anomaly_student import speed
+from anomaly_student import speed, student
 from harness import publish
 
-PARTS = ("l1ugt", "simulated", "l1calo", "speed")
+PARTS = ("l1ugt", "simulated", "l1calo", "speed", "student")
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 GOALS = {
     "gain_1khz": "> gain_ht_1khz",
@@ -66,6 +66,7 @@ def run(given: argparse.Namespace, folder: Path) -> Figures:
         "simulated": lambda: simulated(folder / "simulated", given.pileup, samples, seeds, given.quick),
         "l1calo": lambda: l1calo(folder / "l1calo", given.data, seeds, given.quick),
         "speed": lambda: speed(folder, given.data, given.quick),
+        "student": lambda: student(folder, given.pileup[0], given.quick),
     }
     figures: Figures = {}
     for name in given.only:

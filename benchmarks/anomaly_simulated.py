@@ -44,7 +44,7 @@ from foundation.trigger.gain import gains
 from foundation.trigger.menu import fired
 from foundation.trigger.rates import rate_khz, thresholds
 
-FRACTIONS = {"train": 0.25, "val": 0.05, "test": 0.7}
+FRACTIONS = {"train": 0.25, "val": 0.15, "test": 0.6}
 RATES = (1.0, 5.0, 10.0)  # kHz
 NORMAL, SHOWN = "zero_bias", "haa4b"
 CHOSEN = "chosen.txt"  # the name of the arm that the figures are of

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
 import numpy as np
-from anomaly_measure import Arm, Figures, fitted, row
+from anomaly_measure import EMBEDDING, RAW, Arm, Figures, fitted, row
+from anomaly_simulated import CHOSEN, NORMAL, SHOWN
 
+from distill_to_fpga.anomaly.distill import distill_score
+from distill_to_fpga.anomaly.evaluate import evaluate_score
+from distill_to_fpga.config import DistillRunConfig
+from distill_to_fpga.export import ExportConfig, export
+from distill_to_fpga.verify import verify
 from finetune.anomaly.config import RowsConfig
-from finetune.anomaly.score import ScoreConfig, anomaly_score
+from finetune.anomaly.score import ScoreConfig as ScoringConfig
+from finetune.anomaly.score import anomaly_score
+from foundation.command import load_config
+from foundation.evaluation_config import EvaluateConfig
 from foundation.schema import DetectorSchema
 from foundation.store.ingest import ingest
 
 REPEATS = 3
 RATE = 10.0  # kHz, of student_efficiency_kept
-PRESET = "distill/axol1tl"
+PRESET, STEPS = "distill/axol1tl", 6000
+MIXED = 1.0  # made-up crossings for each real one: a few thousand have no tail to learn
 
 
 def speed(folder: Path, data: Path, quick: bool) -> Figures:
@@ -29,8 +40,57 @@ def speed(folder: Path, data: Path, quick: bool) -> Figures:
         run, rates = fitted(store, where, arm, 0, RowsConfig(), quick), []
         for _ in range(REPEATS):
             begun = time.monotonic()
-            made = anomaly_score(run.path, [store], cfg=ScoreConfig(root=False), out=where / "scores", overwrite=True)
+            made = anomaly_score(run.path, [store], cfg=ScoringConfig(root=False), out=where / "scores", overwrite=True)
             rates.append(made.read("metrics.json")["rows"] / (time.monotonic() - begun))
         found[arm.method] = float(np.median(rates))
         row(arm.name, [f"{found[arm.method]:,.0f}"])
     return {"crossings_per_s": found["autoencoder"], "crossings_per_s_mahalanobis": found["mahalanobis"]}
+
+
+def student(folder: Path, pileup: int, quick: bool) -> Figures:
+    """A student of AXOL1TL v4's shape (57-28-15-8-1) of the method that `simulated` chose, seed 0."""
+    where, made = folder / "student", folder / "simulated" / str(pileup)
+    if not (made / CHOSEN).is_file():
+        raise SystemExit("student: first the part `simulated` with the same --folder")
+    name = (made / CHOSEN).read_text()
+    arm = next(each for each in (*RAW, *EMBEDDING) if each.name == name)
+    teacher = fitted(made / "zerobias", made, arm, 0, RowsConfig(), quick)
+    distilled = distill_score(
+        teacher, cfg=_settings(quick), out=where / "student", store=made / "zerobias", overwrite=True
+    )
+    measured = load_config(
+        EvaluateConfig, {"rates_khz": [1, 5, 10], "signal": [SHOWN], "background": [NORMAL], "replicas": 100}
+    )
+    found = evaluate_score(
+        distilled, distilled, cfg=measured, out=where / "evaluation", store=made / "store", overwrite=True
+    ).read("metrics.json")
+    firmware = export(
+        distilled.path, cfg=ExportConfig(name="anomaly"), out=where / "firmware", store=made / "store", overwrite=True
+    )
+    result = verify(firmware.path, count=1000 if quick else 10_000)
+    cost = firmware.read("metrics.json")
+    print(f"teacher {name}: rank correlation {found['spearman']:.3f} on zero bias, {found['all_rows']['spearman']:.3f}")
+    row("", ["teacher", "student", "kept", "68% from", "to"])
+    for each in found["efficiencies"]:
+        if each["rate_khz"] in measured.rates_khz:
+            values = [each[key] for key in ("teacher", "student", "kept", "kept_low", "kept_high")]
+            row(f"{each['rate_khz']:g} kHz{'' if each['measured'] else ' (not measured)'}", values)
+    kept = next(each["kept"] for each in found["efficiencies"] if each["rate_khz"] == RATE)
+    return {
+        "student_luts": cost["luts"],
+        "student_latency_ns": cost["latency_ns"],
+        "student_weights": cost["nonzero_weights"],
+        "student_efficiency_kept": kept,
+        "student_correlation": found["spearman"],
+        "student_mismatches": sum(result.mismatches.values()),
+        "student_vectors": result.vectors,
+    }
+
+
+def _settings(quick: bool) -> DistillRunConfig:
+    """The preset, with made-up crossings."""
+    cfg = load_config(DistillRunConfig, PRESET)
+    training = dataclasses.replace(cfg.distill, steps=200 if quick else STEPS)
+    return dataclasses.replace(
+        cfg, distill=training, score=dataclasses.replace(cfg.score, mixed=MIXED), reference=False
+    )

@@ -19,11 +19,10 @@ from students_data import high_level_file
 from students_front import Point, common_range, lut_ratio
 
 from distill_to_fpga.distill import distill
-from distill_to_fpga.inputs import HardwareLayout
+from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import lower
 from distill_to_fpga.objective import DistillConfig, Examples
 from distill_to_fpga.students import Student, StudentConfig, predict_exact
-from foundation.schema import Hardware
 from foundation.store import Store
 from foundation.store.ingest import ingest
 
@@ -47,15 +46,6 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def layout_of(data: dict[str, np.ndarray]) -> HardwareLayout:
-    """Integers as wide as the data are."""
-    x = data["train"]
-    low, high = x.min(axis=(0, 1)), x.max(axis=(0, 1))
-    bits = [int(max(top, -bottom - 1)).bit_length() + int(bottom < 0) for bottom, top in zip(low, high)]
-    types = {f"x{i}": Hardware(1.0, max(b, 1), bool(bottom < 0)) for i, (b, bottom) in enumerate(zip(bits, low))}
-    return HardwareLayout("jets", x.shape[1], types, tuple(range(x.shape[2])))
-
-
 def accuracy(student: Student, data: dict[str, np.ndarray], split: str) -> float:
     return float((predict_exact(student, data[split]).argmax(-1) == data[f"y_{split}"]).mean())
 
@@ -69,7 +59,7 @@ def ours(data: dict[str, np.ndarray], steps: int, seeds: int, folder: Path) -> I
             shape = StudentConfig(kind="mlp", tokens=data["train"].shape[1], hidden=HIDDEN)
             made = distill(config, shape, Examples(data["train"], data["y_train"]), names, seed=seed)
             path = folder / f"student-{budget}-{seed}.json"
-            lower(made.student, layout_of(data)).save(path)
+            lower(made.student, layout_of(data["train"])).save(path)
             found = {split: accuracy(made.student, data, split) for split in ("val", "test")}
             yield {"budget": budget, "seed": seed, "graph": str(path), "seconds": made.seconds, **found}
 

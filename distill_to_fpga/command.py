@@ -64,7 +64,7 @@ def distill_run(
     )
     train, validation = examples(data, tagger, layout, "train", labelled), examples(data, tagger, layout, "val")
     task = tagger.task
-    student = distill(cfg.distill, cfg.student, train, task.classes, task.regression, validation, cfg.seed)
+    student = distill(cfg.distill, cfg.student, train, task.classes, task.regression, validation, cfg.seed, layout)
     run = Run.create(
         out,
         "distill",

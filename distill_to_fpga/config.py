@@ -25,6 +25,7 @@ class ScoreConfig:
         extra_classes: classes of the label that says what is normal to the teacher: their rows are learnt from, too.
         extra_stores: more data of the same schema, whose `train` splits are learnt from, too.
         mixed: crossings made of objects of several, for each real one: see `distill_to_fpga.anomaly.mixing`.
+        exchanged: share of its objects that such a crossing has of others, at most; uniform from none.
         stretch: half of those are harder, by up to this factor.
         student_store: where the student's inputs are, if not in the teacher's store: rows of the same crossings.
         key: observers of both stores that together name a crossing.
@@ -36,7 +37,8 @@ class ScoreConfig:
     extra_classes: tuple[str, ...] = ()
     extra_stores: tuple[str, ...] = ()
     mixed: float = 0.0
-    stretch: float = 2.0
+    exchanged: float = 0.15
+    stretch: float = 1.3
     student_store: str = ""
     key: tuple[str, ...] = ("event_id",)
 
@@ -47,8 +49,11 @@ class ScoreConfig:
                 f"score.tail_power must lie in [0, 1] and score.tail_cap be at least 1; they are {self.tail_power} "
                 f"and {self.tail_cap}"
             )
-        if self.mixed < 0 or self.stretch < 1:
-            raise ConfigError(f"score.mixed must be at least 0 and score.stretch 1; got {self.mixed}, {self.stretch}")
+        if self.mixed < 0 or self.stretch < 1 or not 0 <= self.exchanged <= 1:
+            raise ConfigError(
+                "score.mixed must be at least 0, score.stretch at least 1 and score.exchanged in [0, 1]; they are "
+                f"{self.mixed}, {self.stretch} and {self.exchanged}"
+            )
         if self.student_store and (self.extra_stores or not self.key):
             raise ConfigError("score.student_store needs score.key, and does not go with score.extra_stores")
 

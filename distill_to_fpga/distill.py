@@ -18,7 +18,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from distill_to_fpga.lower import count_luts
+from distill_to_fpga.budget import Board, beta, corrected, counting, first_price, fixed, landed, landing, next_price
+from distill_to_fpga.inputs import HardwareLayout, layout_of
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, scaling_of
@@ -27,13 +28,6 @@ from foundation.errors import TrainingError
 from foundation.progress import progress
 
 BLOCK = 100  # steps per call of the compiled loop, and per line of the history
-CONTROL_GAIN = 60.0  # how fast beta follows the budget: e-folds per run and unit of log(cost / target)
-MOST_PAID = 10.0  # beta times the budget at most: the cost never weighs more than that in the loss
-QUICK_GAIN = 3.0  # e-folds of beta per unit of log(cost / target), at once: what keeps it from overshooting
-BUDGET_BY = 0.6  # of the steps: when the target reaches the budget; the weights have the rest to recover
-CALIBRATION = 16_384  # examples that set the ranges of the student that is counted
-COUNTS = 10  # how often the adder graph is counted between COUNT_FROM and near the end, to correct the price of a LUT
-COUNT_FROM = 0.2
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,7 @@ def distill(
     regressions: Sequence[str] = (),
     validation: Examples | None = None,
     seed: int = 0,
+    layout: HardwareLayout | None = None,
 ) -> Distilled:
     """Trains a student on `train` and calibrates its activations on the same examples.
 
@@ -73,6 +68,7 @@ def distill(
         classes, regressions: names of the outputs.
         validation: examples for the history's `validation_accuracy`.
         seed: of the initial weights and the order of examples.
+        layout: of the inputs, whose widths a budget in LUTs counts; default: as wide as these examples are.
 
     Raises:
         ConfigError: settings out of range.
@@ -84,52 +80,44 @@ def distill(
     offset, shift = scaling_of(student_config, np.asarray(train.integers))
     student = build_student(student_config, offset, shift, classes, regressions, seed)
     start = time.monotonic()
-    trained, history = _train(student, config, train, validation, seed)
+    trained, history = _train(student, config, train, validation, seed, layout)
     if student_config.quantized:
         trained = freeze(trained, np.asarray(train.integers))
     return Distilled(trained, history, time.monotonic() - start)
 
 
 def _train(
-    student: Student, config: DistillConfig, train: Examples, validation: Examples | None, seed: int
+    student: Student,
+    config: DistillConfig,
+    train: Examples,
+    validation: Examples | None,
+    seed: int,
+    layout: HardwareLayout | None,
 ) -> tuple[Student, list[dict[str, float]]]:
     """The student after all steps, not yet frozen, and the history."""
     plan = _Plan(nnx.graphdef(student), config, "train" if student.config.quantized else "float")
     _, trainable, rest = _split(student)
-    price = jnp.asarray([np.log(config.beta_start), 0.0, 0.0, 0.0], jnp.float32)
-    carry: Any = (trainable, _optimizer(config).init(trainable), rest, price)
+    carry: Any = (trainable, _optimizer(config).init(trainable), rest, first_price(config))
+    board = Board(layout or layout_of(np.asarray(train.integers)), np.asarray(train.integers))
     batches = _batches(len(train.labels), config, seed)
     data, held_out = jax.tree.map(jnp.asarray, (train, validation))
     history: list[dict[str, float]] = []
     shown = ("loss", config.currency) if plan.mode == "train" else ("loss",)
-    counted = _counting_steps(config) if plan.mode == "train" else set()
     with progress("distil", config.steps, "steps") as bar:
         for first in range(0, config.steps, BLOCK):
             block = batches[first : first + BLOCK]
             carry, metrics = _block(plan, carry, data, jnp.asarray(block), jnp.arange(first, first + len(block)))
             history.append(_record(metrics, first))
-            if first in counted:
-                carry = (*carry[:3], _corrected(carry[3], plan.student(carry[0], carry[2]), train, history[-1]))
+            if plan.mode == "train" and counting(config, first, first + len(block)):
+                made = plan.student(carry[0], carry[2])
+                carry = (*carry[:3], corrected(carry[3], made, board, history[-1]))
+            if plan.mode == "train" and landing(config, first, first + len(block)):
+                made = landed(plan.student(carry[0], carry[2]), board, config.lut_budget or 1)
+                carry = (_split(made)[1], *carry[1:])
             if validation is not None and (validation.labels >= 0).any():
                 history[-1]["validation_accuracy"] = float(_accuracy(plan, carry, held_out))
             bar.advance(len(block), ", ".join(f"{name} {history[-1][name]:,.6g}" for name in shown))
     return plan.student(carry[0], carry[2]), history
-
-
-def _counting_steps(config: DistillConfig) -> set[int]:
-    """First steps of the blocks after which the adder graph is counted: some from early to near the end."""
-    if config.lut_budget is None:
-        return set()
-    blocks = np.arange(0, config.steps, BLOCK)
-    wanted = np.linspace(COUNT_FROM, 0.95, COUNTS) * config.steps
-    return {int(blocks[np.searchsorted(blocks, step, side="right") - 1]) for step in wanted}
-
-
-def _corrected(price: Float[Array, "4"], student: Student, train: Examples, record: dict[str, float]) -> Array:
-    """The price with the logarithm of (LUTs of the adder graph) / (LUTs as the loss has them)."""
-    counted = count_luts(freeze(student, np.asarray(train.integers[:CALIBRATION])), np.asarray(train.integers))
-    record["counted_luts"] = float(counted)
-    return price.at[2].set(np.log(max(counted, 1)) - np.log(max(record["luts"], 1.0)))
 
 
 @dataclass(frozen=True)
@@ -149,8 +137,7 @@ class _Plan:
 def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
     """One optimiser step for each row of `batches`.
 
-    The carry: (weights, widths), state of the optimiser, what is not trained, and the price: log beta, the logarithm of
-    the cost at the first step, that of the correction of the cost, and of cost over target.
+    The carry: (weights, widths), state of the optimiser, what is not trained, and the price of the circuit.
     """
     optimizer = _optimizer(plan.config)
 
@@ -158,17 +145,19 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
         batch, number = inputs
         trainable, moments, rest, price = carry
         examples = jax.tree.map(lambda a: a[batch], data)
-        beta = _beta(plan.config, price, number)
-        slope, (rest, metrics) = jax.grad(_loss, argnums=1, has_aux=True)(plan, trainable, rest, examples, beta)
-        updates, moments = optimizer.update(slope, moments, trainable)
+        paid = beta(plan.config, price, number)
+        slope, (rest, metrics) = jax.grad(_loss, argnums=1, has_aux=True)(plan, trainable, rest, examples, paid)
+        (weights, widths), moments = optimizer.update(slope, moments, trainable)
+        stay = fixed(plan.config, number)
+        updates = (weights, jax.tree.map(lambda step: jnp.where(stay, 0.0, step), widths))
         if plan.mode == "train":
-            price, metrics["beta"] = _new_price(plan.config, price, metrics[plan.config.currency], number), beta
+            price, metrics["beta"] = next_price(plan.config, price, metrics[plan.config.currency], number), paid
         return (optax.apply_updates(trainable, updates), moments, rest, price), metrics
 
     return jax.lax.scan(step, carry, (batches, numbers))
 
 
-def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Array) -> Any:
+def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, paid: Array) -> Any:
     student = plan.student(trainable, rest)
     outputs = student(examples.integers, plan.mode)
     terms = losses(outputs / student.unit, examples, plan.config, len(student.classes))
@@ -176,31 +165,9 @@ def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, beta: Arra
     if plan.mode == "train":
         cost = size(*nnx.split(student), plan.mode)
         terms |= {"ebops": cost.ebops, "luts": cost.luts}
-        loss += beta * terms[plan.config.currency] + plan.config.gamma * cost.bits
+        loss += paid * terms[plan.config.currency] + plan.config.gamma * cost.bits
     _, _, rest = _split(student)
     return loss, (rest, {"loss": loss, **terms})
-
-
-def _beta(config: DistillConfig, price: Float[Array, "4"], number: Int[Array, ""]) -> Float[Array, ""]:
-    if config.budget is not None:
-        return jnp.exp(price[0] + QUICK_GAIN * price[3])
-    ramp = jnp.minimum(number / (0.8 * config.steps), 1.0)
-    return config.beta_start * (config.beta_end / config.beta_start) ** ramp
-
-
-def _new_price(
-    config: DistillConfig, price: Float[Array, "4"], cost: Float[Array, ""], number: Int[Array, ""]
-) -> Float[Array, "4"]:
-    """Under a budget, beta rises while the cost lies above a target that falls geometrically to the budget."""
-    if config.budget is None:
-        return price
-    log_cost = jnp.log(jnp.maximum(cost, 1.0)) + price[2]
-    first = jnp.where(number == 0, log_cost, price[1])
-    fall = jnp.minimum(number / (BUDGET_BY * config.steps), 1.0)
-    excess = jnp.clip(log_cost - first - fall * (np.log(config.budget) - first), -1.0, 1.0)
-    log_beta = price[0] + CONTROL_GAIN / config.steps * excess
-    low, high = np.log(config.beta_start), np.log(MOST_PAID / config.budget)
-    return jnp.stack([jnp.clip(log_beta, low, high), first, price[2], excess])
 
 
 @partial(jax.jit, static_argnums=0)

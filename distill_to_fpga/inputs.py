@@ -87,6 +87,14 @@ def hardware_layout(
     return HardwareLayout(modality, tokens, chosen, tuple(spec.index(name) for name in chosen))
 
 
+def layout_of(integers: Int[np.ndarray, "B N F"]) -> HardwareLayout:
+    """A layout that is just wide enough for these integers."""
+    low, high = integers.min(axis=(0, 1)), integers.max(axis=(0, 1))
+    bits = np.maximum(np.frexp(np.maximum(high, 0))[1], np.frexp(np.maximum(-low - 1, 0))[1]) + (low < 0)
+    types = {f"feature_{i}": Hardware(1.0, max(int(b), 1), bool(s)) for i, (b, s) in enumerate(zip(bits, low < 0))}
+    return HardwareLayout("inputs", integers.shape[1], types, tuple(range(integers.shape[2])))
+
+
 def to_hardware(tokens: Tokens, layout: HardwareLayout) -> tuple[Int[np.ndarray, "B K H"], Int[np.ndarray, " H"]]:
     """The integers that the board receives: value / lsb rounded half up, saturated; zeros where there is no token.
 

@@ -25,7 +25,6 @@ from distill_to_fpga.students.layers import (
 )
 from distill_to_fpga.students.student import Student
 from foundation.errors import ConfigError
-from foundation.schema import Hardware
 
 FLOAT32_BITS = 24
 
@@ -123,10 +122,6 @@ def inexact_in_float32(graph: FixedPointGraph) -> dict[str, int]:
     return {name: bits for name, bits in magnitude.items() if bits > FLOAT32_BITS}
 
 
-def count_luts(student: Student, integers: Int[np.ndarray, "B N F"]) -> int:
-    """LUTs of a frozen student's adder graph, for inputs as wide as these integers."""
-    low, high = integers.min(axis=(0, 1)), integers.max(axis=(0, 1))
-    bits = np.maximum(np.frexp(np.maximum(high, 0))[1], np.frexp(np.maximum(-low - 1, 0))[1]) + (low < 0)
-    types = {f"feature_{i}": Hardware(1.0, max(int(b), 1), bool(s)) for i, (b, s) in enumerate(zip(bits, low < 0))}
-    layout = HardwareLayout("inputs", integers.shape[1], types, tuple(range(integers.shape[2])))
+def count_luts(student: Student, layout: HardwareLayout) -> int:
+    """LUTs of a frozen student's adder graph."""
     return estimate(lower(student, layout)).total("luts")

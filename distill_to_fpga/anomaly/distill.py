@@ -65,7 +65,7 @@ def distill_score(
     make_room(Path(out), "distill", overwrite)
     train = training_crossings(teacher, layout, cfg.score, cfg.seed)
     validation = teacher.crossings("val", layout, normal_classes(teacher)) if _has(teacher, "val") else None
-    found = train_score(cfg, train, validation)
+    found = train_score(cfg, train, validation, layout)
     inputs = {"teacher": origin.path, "store": teacher.board.path}
     inputs |= {"teacher_store": teacher.data.path} if teacher.paired else {}
     schema = teacher.board.schema
@@ -113,7 +113,7 @@ def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: ScoreConfi
         parts.append(dataclasses.replace(teacher, data=extra, board=extra).crossings("train", layout))
     count = round(cfg.mixed * len(parts[0].rows))
     if count:
-        parts.append(mixed_crossings(teacher, layout, parts[0].rows, count, cfg.stretch, seed))
+        parts.append(mixed_crossings(teacher, layout, parts[0].rows, count, cfg, seed))
     return Crossings(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Crossings)))
 
 
@@ -122,7 +122,9 @@ def normal_classes(teacher: Teacher) -> tuple[str, ...] | None:
     return teacher.normal.classes if teacher.normal.label else None
 
 
-def train_score(cfg: DistillRunConfig, train: Crossings, validation: Crossings | None = None) -> ScoreStudent:
+def train_score(
+    cfg: DistillRunConfig, train: Crossings, validation: Crossings | None = None, layout: HardwareLayout | None = None
+) -> ScoreStudent:
     """Trains a student on crossings that the teacher has scored; `cfg.student.score_bits` must be set.
 
     Raises:
@@ -132,7 +134,7 @@ def train_score(cfg: DistillRunConfig, train: Crossings, validation: Crossings |
     settings = dataclasses.replace(cfg.distill, alpha=0.0)
     examples = _examples(train, transform, cfg.score)
     held_out = None if validation is None else _examples(validation, transform, cfg.score)
-    made = distill(settings, cfg.student, examples, (), (SCORE,), held_out, cfg.seed)
+    made = distill(settings, cfg.student, examples, (), (SCORE,), held_out, cfg.seed, layout)
     return ScoreStudent(made, transform)
 
 

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Float, Int
 
 from distill_to_fpga.anomaly.teacher import Crossings, Teacher
+from distill_to_fpga.config import ScoreConfig
 from distill_to_fpga.inputs import HardwareLayout, to_hardware
 from finetune.anomaly.model import scored
 from foundation.batch import TokenBatch, Tokens
@@ -29,14 +30,14 @@ CHUNK = 4096  # crossings that the teacher scores at a time
 
 
 def mixed_crossings(
-    teacher: Teacher, layout: HardwareLayout, rows: Int[np.ndarray, " n"], count: int, stretch: float, seed: int
+    teacher: Teacher, layout: HardwareLayout, rows: Int[np.ndarray, " n"], count: int, cfg: ScoreConfig, seed: int
 ) -> Crossings:
     """Crossings made of the objects of rows of the `train` split; their `rows` are -1.
 
     Args:
         rows: of the teacher's store.
         count: how many to make.
-        stretch: the energies of half of them are multiplied by a factor between 1 and this, log-uniform.
+        cfg: how many of a crossing's objects are exchanged, and how far energies are stretched (log-uniform).
         seed: of the random numbers.
 
     Raises:
@@ -51,7 +52,7 @@ def mixed_crossings(
         size = min(CHUNK, count - first)
         batch = teacher.data.read("train", random.choice(rows, CHUNK))
         modalities = {
-            name: _mixed(tokens, teacher.data.schema.modalities[name].features, stretch, random)
+            name: _mixed(tokens, teacher.data.schema.modalities[name].features, cfg, random)
             for name, tokens in batch.modalities.items()
         }
         made = replace(batch, modalities=modalities)
@@ -68,16 +69,16 @@ def _score(state: Any, batch: TokenBatch, *, graph: Any) -> Any:
     return scored(nnx.merge(graph, state), batch)
 
 
-def _mixed(tokens: Tokens, features: dict[str, Feature], stretch: float, random: np.random.Generator) -> Tokens:
-    """A batch whose crossings have exchanged objects: a share of them, uniform between none and all."""
+def _mixed(tokens: Tokens, features: dict[str, Feature], cfg: ScoreConfig, random: np.random.Generator) -> Tokens:
+    """A batch whose crossings have exchanged objects: a share of them, uniform between none and the most."""
     values, mask = np.asarray(tokens.values), np.asarray(tokens.mask)
     if not mask.all():
         raise DataError("score.mixed exchanges objects in fixed places; here crossings have different numbers of them")
     count, places, _ = values.shape
-    taken = random.random((count, places)) < random.random((count, 1))
+    taken = random.random((count, places)) < cfg.exchanged * random.random((count, 1))
     donor = np.where(taken, random.integers(0, count, (count, places)), np.arange(count)[:, None])
     values = values[donor, np.arange(places)]
-    factor = np.where(random.random(count) < 0.5, stretch ** random.random(count), 1.0)
+    factor = np.where(random.random(count) < 0.5, cfg.stretch ** random.random(count), 1.0)
     return Tokens(_stretched(values, features, factor), mask)
 
 

@@ -24,7 +24,13 @@ def freeze(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
         integers: calibration set; the whole training set, say.
     """
     with jax.enable_x64(True):
-        exact = _calibrated(student, integers)
+        return snapshot(_calibrated(student, integers))
+
+
+def snapshot(student: Student) -> Student:
+    """A frozen copy of a student in training, its types from the extremes that activations have reached lately."""
+    with jax.enable_x64(True):
+        exact = converted(student, np.float64)
         for layer in leaves(exact.layers):
             if isinstance(layer, (ActivationQuantizer, Dense)):
                 layer.freeze()

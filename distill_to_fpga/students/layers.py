@@ -211,6 +211,11 @@ class Dense(nnx.Module):
             return self.kernel[...]  # frozen
         return quantize_digits(self.kernel[...], jnp.broadcast_to(self.kernel_digits[...], self.kernel.shape))
 
+    @property
+    def weight_width(self) -> nnx.Variable:
+        """What each weight learns beside its value: a number of digits, or of bits."""
+        return self.kernel_digits if self.format == "digits" else self.kernel_fraction
+
     def widths(self, mode: Mode) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
         """Bits of every weight and of every bias, from the first to the last non-zero one; signs not counted."""
         bias = constant_width(self.bias[...], self.bias_fraction[...])

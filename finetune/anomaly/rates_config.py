@@ -36,8 +36,8 @@ class RatesConfig:
         rates_khz: that thresholds are set for.
         relative_error: of a rate, above which a threshold is not measured.
         menu: that the score stands beside; none where it has no seed.
-        baselines: columns that the score is compared with; empty: those of HT, leading jet, multiplicity, missing
-            energy and total Et that there are.
+        baselines: columns that the score is compared with, beside HT (or total Et), which always is; empty: those of
+            leading jet, multiplicity and missing energy that there are.
         dependence: columns whose correlation with the score is given; empty: HT, multiplicity, total Et and pile-up.
         stability: column (`label_NAME` for classes) -> bin edges; an empty list: its values if they are few, else six
             bins of equal content. Empty: period, run and pile-up, where there are such columns.

@@ -21,6 +21,8 @@ from foundation.trigger.observables import BASELINES
 
 STAGE = "anomaly_scores"
 SCORE, WEIGHT, LABEL = "score", "weight", "label_"
+ORIGIN = "number of the run"  # of each row; no name that a column can have
+ENERGY = ("ht", "total_et")  # is it only measuring energy? the first of them is always compared with
 DEPENDENCE = ("ht", "multiplicity", "total_et")
 STABLE = ("label_period", "year", "run", "lumi")
 
@@ -79,23 +81,33 @@ def read_scores(runs: Sequence[Run], cfg: RatesConfig) -> Scored:
     _check_one_model(runs)
     paths = [_table(run, cfg.split) for run in runs]
     known = sorted(set.intersection(*(set(pq.read_schema(path).names) for path in paths)))
-    baselines = cfg.baselines or tuple(n for n in BASELINES if n in known)
-    pileup = tuple(n for n in known if USUAL.search(n) and not _is_momentum(n))
-    dependence = cfg.dependence or (*(n for n in DEPENDENCE if n in known), *pileup)
-    stability = cfg.stability or {n: [] for n in (*STABLE, *pileup) if n in known}
-    wanted = [SCORE, *baselines, *dependence, *stability, *cfg.menu.columns()]
-    wanted += [LABEL + label for label in (cfg.background.label, *cfg.only) if label]
+    baselines, dependence, stability = _chosen(known, cfg)
+    labels = [LABEL + label for label in (cfg.background.label, *cfg.only) if label]
+    wanted = dict.fromkeys((SCORE, *baselines, *dependence, *stability, *cfg.menu.columns(), *labels))
     for name in wanted:
         if name not in known:
             where = ", ".join(str(run.path) for run in runs)
             raise ConfigError(f"the scores of {where} have no column '{name}'; {close_names(name, known)}")
-    wanted = list(dict.fromkeys(wanted + [WEIGHT] * (WEIGHT in known)))
-    whole = _together(runs, paths, wanted)
+    whole = _together(runs, paths, list(wanted))
     for label, classes in cfg.only.items():
         whole = whole.where(_of_classes(whole, label, classes))
     whole, notes = _without_nan(whole)
     background, signals = _divided(whole, cfg)
-    return Scored(background, signals, baselines, dependence, stability, notes)
+    if any(path.stem == "train" for path in paths):
+        notes.append("rows of 'train' are among these: a model is more at home with what it was trained on")
+    several = len(np.unique(background.columns[ORIGIN]))
+    if several > 1:
+        notes.append(f"zero bias comes from {several} runs: their weights must have one factor in common")
+    return Scored(background, signals, baselines, dependence, stability, tuple(notes))
+
+
+def _chosen(known: Sequence[str], cfg: RatesConfig) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, list[float]]]:
+    """Baselines, quantities of the dependence, and what the rate is divided by."""
+    energy = tuple(n for n in ENERGY if n in known)[:1]
+    baselines = tuple(dict.fromkeys((*energy, *(cfg.baselines or (n for n in BASELINES if n in known)))))
+    pileup = tuple(n for n in known if USUAL.search(n) and not _is_momentum(n))
+    dependence = cfg.dependence or (*(n for n in DEPENDENCE if n in known), *pileup)
+    return baselines, dependence, cfg.stability or {n: [] for n in (*STABLE, *pileup) if n in known}
 
 
 def _is_momentum(name: str) -> bool:
@@ -119,11 +131,12 @@ def _table(run: Run, split: str) -> Path:
 
 
 def _together(runs: Sequence[Run], paths: Sequence[Path], wanted: Sequence[str]) -> Crossings:
-    """All rows; classes are numbered anew where the runs' schemas differ."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    """All rows, with weight 1 where a table has none; classes are numbered anew where the runs' schemas differ."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*wanted, WEIGHT, ORIGIN)}
     names: dict[str, dict[str, int]] = {name: {} for name in wanted if name.startswith(LABEL)}
-    for run, path in zip(runs, paths):
-        table = pq.read_table(path, columns=list(wanted))
+    for number, (run, path) in enumerate(zip(runs, paths)):
+        weighted = WEIGHT in pq.read_schema(path).names
+        table = pq.read_table(path, columns=[*wanted, *([WEIGHT] if weighted else [])])
         for name in wanted:
             values = table[name].to_numpy()
             if name in names and run.schema.labels[name.removeprefix(LABEL)].kind == "class":
@@ -131,17 +144,19 @@ def _together(runs: Sequence[Run], paths: Sequence[Path], wanted: Sequence[str])
                 numbers = [own.setdefault(c, len(own)) for c in run.schema.class_names(name.removeprefix(LABEL))]
                 values = np.append(np.asarray(numbers), -1)[values]
             parts[name].append(values)
+        parts[WEIGHT].append(table[WEIGHT].to_numpy() if weighted else np.ones(len(table)))
+        parts[ORIGIN].append(np.full(len(table), number))
     columns = {name: np.concatenate(found) for name, found in parts.items()}
-    weights = columns.pop(WEIGHT, np.ones(len(columns[SCORE]))).astype(np.float64)
+    weights = columns.pop(WEIGHT).astype(np.float64)
     return Crossings(columns, weights, {name: tuple(found) for name, found in names.items() if found})
 
 
-def _without_nan(whole: Crossings) -> tuple[Crossings, tuple[str, ...]]:
+def _without_nan(whole: Crossings) -> tuple[Crossings, list[str]]:
     bad = ~np.isfinite(whole.score)
     if not bad.any():
-        return whole, ()
+        return whole, []
     note = f"{int(bad.sum()):,} of {len(bad):,} crossings have a score that is NaN or infinite: left out, and "
-    return whole.where(~bad), (note + "a trigger would have to say what it does with them",)
+    return whole.where(~bad), [note + "a trigger would have to say what it does with them"]
 
 
 def _of_classes(whole: Crossings, label: str, classes: Sequence[str]) -> Bool[np.ndarray, " n"]:

@@ -16,7 +16,7 @@ from finetune.anomaly.drift import Watch, drift, warnings
 from finetune.anomaly.pipeline import ahead, behind
 from finetune.anomaly.saved import RECORDED, STAGE, load_anomaly
 from finetune.anomaly.score_sources import Chunk, FileSource, StoreSource
-from finetune.anomaly.scorer import Scorer, usable
+from finetune.anomaly.scorer import Scorer, unusable
 from foundation.command import Command
 from foundation.errors import ConfigError, DataError
 from foundation.interrupt import stoppable
@@ -174,7 +174,7 @@ class _Split:
         if chunk.bad.any():
             self._note_bad(chunk)
         scores = self.scorer.chunk(chunk)
-        self.unusable += usable(scores, chunk.bad)
+        self.unusable += unusable(scores, chunk.bad)
         self.watch.see(chunk.batch, scores)
         for reason, counts in chunk.notes.items():
             self.notes.setdefault(reason, Counter()).update(counts)

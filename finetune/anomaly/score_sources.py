@@ -85,7 +85,8 @@ class StoreSource:
 class FileSource:
     """Detector files, in the order given; their table is called `data`.
 
-    Labels, observers and the weight whose columns are in none of the files are left out (`left_out`).
+    Labels, observers and the weight whose columns are in none of the files (and have no default) are left out
+    (`left_out`).
 
     Args:
         schema: of the run: how a crossing is read.
@@ -156,6 +157,7 @@ def without_missing(schema: DetectorSchema, probes: Sequence[Probe]) -> tuple[De
     """The schema less the labels of tokens and the labels, observers and weight that no file has the columns of."""
     readable = [each for each in probes if not each.error]
     gone = set.intersection(*(set(each.missing) for each in readable)) if readable else set()
+    gone -= schema.defaults.keys()
 
     def there(*texts: str) -> bool:
         return not {name for text in texts if text for name in parsed(text).names}.difference(PSEUDO_COLUMNS) & gone

@@ -73,6 +73,6 @@ def _rows(leaf: Any, start: int, count: int) -> np.ndarray:
     return np.concatenate([part, np.zeros((count - len(part), *leaf.shape[1:]), leaf.dtype)])
 
 
-def usable(scores: Float[np.ndarray, " R"], bad: Bool[np.ndarray, " R"]) -> int:
+def unusable(scores: Float[np.ndarray, " R"], bad: Bool[np.ndarray, " R"]) -> int:
     """How many scores of sound rows are not finite: the model overflowed."""
     return int(np.sum(~np.isfinite(scores) & ~bad))

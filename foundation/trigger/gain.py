@@ -69,7 +69,7 @@ def gains(
     if not w.any():
         raise DataError("a gain needs signal crossings; there is none with a weight above 0")
     rng = np.random.default_rng(seed)
-    counts = [rng.poisson(1.0, len(w)) for _ in range(replicas)]
+    counts = [rng.poisson(1.0, len(w)).astype(np.uint8) for _ in range(replicas)]
     found = []
     for cut in cuts:
         moved = _moved_cuts(cut, background, beam, replicas, rng)

@@ -7,6 +7,7 @@ from flax import nnx
 from small_students import LAYOUT, jets
 
 from distill_to_fpga.distill import distill
+from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
 from distill_to_fpga.objective import DistillConfig, Examples, losses
 from distill_to_fpga.students import StudentConfig, predict, predict_exact
@@ -44,7 +45,7 @@ def budgeted():
 def test_a_student_learns_within_its_budget(budgeted):
     assert accuracy(budgeted.student) > 0.9
     assert budgeted.history[0]["luts"] > 4000
-    assert count_luts(budgeted.student, TRAIN.integers) == pytest.approx(2000, rel=0.1)
+    assert count_luts(budgeted.student, layout_of(TRAIN.integers)) == pytest.approx(2000, rel=0.1)
 
 
 @pytest.mark.parametrize("weights", ["digits", "bits"])
@@ -157,6 +158,20 @@ def test_a_student_with_regressions_needs_targets():
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         distill(replace(QUICK, **wrong), SHAPE, TRAIN, CLASSES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "budget"), [("digits", 1500), ("bits", 2500)])
+def test_a_budget_in_luts_is_met_within_five_percent(weights, budget):
+    made = distill(
+        replace(QUICK, steps=2000, lut_budget=budget),
+        replace(SHAPE, weight_format=weights),
+        TRAIN,
+        CLASSES,
+        layout=LAYOUT,
+    )
+    assert count_luts(made.student, LAYOUT) == pytest.approx(budget, rel=0.05)
+    assert accuracy(made.student) > 0.9
 
 
 def test_two_budgets_are_refused():

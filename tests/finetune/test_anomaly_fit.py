@@ -15,13 +15,15 @@ from toy_jets import toy_pretrained
 import foundation.train
 from finetune.anomaly.config import AnomalyConfig, RowsConfig
 from finetune.anomaly.fit import anomaly_fit
-from finetune.anomaly.inputs import RawConfig
+from finetune.anomaly.inputs import HardwareFeatures, RawConfig
 from finetune.anomaly.model import scored, vectors
 from finetune.anomaly.rows import normal_rows, weights_of
 from finetune.anomaly.saved import load_anomaly
 from finetune.anomaly.score import ScoreConfig, anomaly_score
+from finetune.anomaly.vectors import Vectors
 from foundation.embedding import apply
 from foundation.errors import ConfigError, DataError
+from foundation.mesh import fill
 from foundation.optimizer import TrainConfig
 from foundation.runs import read_metrics
 
@@ -138,7 +140,9 @@ def test_constant_inputs_are_named(tmp_path, capsys):
 def test_hardware_scaling_is_learnt_and_saved(store, tmp_path):
     cfg = AnomalyConfig(method="mahalanobis", raw=RawConfig(scaling="hardware"))
     model = load_anomaly(anomaly_fit(store.path, cfg=cfg, out=tmp_path / "run"))
-    shift = np.asarray(model.inputs.features["jets"].shift[...])
+    jets = model.inputs.features["jets"]
+    assert isinstance(jets, HardwareFeatures)
+    shift = np.asarray(jets.shift[...])
     assert shift[0] > 2  # pt of tens of counts
     np.testing.assert_array_equal(shift, np.round(shift))
     assert np.isfinite(apply(model, scored, store, "test")).all()
@@ -176,3 +180,9 @@ def test_the_embedding_of_an_encoder_is_learnt_standardised_and_scored(store, tm
     scores = anomaly_score(run.path, [store.path], cfg=ScoreConfig(rows=64), out=tmp_path / "scores")
     found = pq.read_table(scores.path / "test.parquet")["score"].to_numpy()
     np.testing.assert_allclose(found, apply(model, scored, store, "test"), rtol=1e-3)
+
+
+def test_a_batch_is_filled_up_for_several_devices_with_rows_of_no_weight():
+    filled = fill(Vectors(np.ones((3, 5), np.float32), np.ones(3, np.float32)), 4)
+    assert filled.size == 4
+    np.testing.assert_array_equal(filled.weights, [1, 1, 1, 0])

@@ -129,6 +129,9 @@ def test_zero_bias_and_signals_may_be_runs_of_their_own_and_scores_integers(tmp_
     assert all(r["achieved_khz"] <= r["rate_khz"] for r in figures["thresholds"])
     assert "gain" not in figures
     assert "No menu" in " ".join(r["limit"] for r in figures["limits"])
+    assert "one factor in common" not in str(figures["limits"])
+    twice = figures_of([parts[0], parts[0]], RatesConfig(background=ZERO_BIAS))
+    assert "zero bias comes from 2 runs" in str(twice["limits"]).replace("Zero", "zero")
 
 
 def test_a_menu_that_takes_every_crossing_is_named_and_nothing_beside_it_is_measured(tmp_path):
@@ -194,6 +197,13 @@ def test_settings_that_cannot_be_are_refused(settings, error, message, scores, t
     with pytest.raises(error, match=message):
         anomaly_rates([scores], cfg=RatesConfig(**settings), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_energy_is_always_compared_with_and_rows_trained_on_are_named(tmp_path):
+    path = scored(tmp_path / "s", columns(500, 20), splits=("train",))
+    figures = figures_of([path], RatesConfig(background=ZERO_BIAS, baselines=("multiplicity",)))
+    assert [r["quantity"] for r in figures["separation"]] == ["score", "ht", "multiplicity"]
+    assert "rows of 'train'" in figures["limits"][-1]["limit"].lower()
 
 
 def test_scores_of_different_models_are_not_mixed(scores, tmp_path):

@@ -103,6 +103,17 @@ def test_files_without_labels_or_observers_are_scored(run, tmp_path, capsys):
     assert "observer npu" in said
 
 
+def test_a_column_that_has_a_default_need_not_be_there(tmp_path):
+    schema = changed(lambda s: s.update(defaults={"w": 3, "npu": 40}))
+    made = toy_store(tmp_path, crossings(200), schema)
+    trained = anomaly_fit(made.path, cfg=AnomalyConfig(method="mahalanobis"), out=tmp_path / "run")
+    columns = {name: value for name, value in crossings(40).items() if name not in ("npu", "w")}
+    file = write_file(tmp_path / "x.parquet", columns)
+    found = table(anomaly_score(trained.path, [file], cfg=FEW, out=tmp_path / "s"), "data")
+    np.testing.assert_array_equal(found["weight"], 3)
+    np.testing.assert_array_equal(found["npu"], 40)
+
+
 def test_a_value_that_is_not_finite_is_refused_or_flagged_and_named(run, tmp_path):
     columns = crossings(40)
     columns["met"][7] = np.nan

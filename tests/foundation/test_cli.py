@@ -100,7 +100,7 @@ def test_an_unknown_command_hints_at_the_close_ones(capsys: pytest.CaptureFixtur
     assert cli.main(["pretrian", "store"]) == 2
     assert "unknown command 'pretrian'; did you mean 'pretrain'" in capsys.readouterr().err
     assert cli.main(["xyzzy"]) == 2
-    assert "known: compare, distill, embed" in capsys.readouterr().err
+    assert "known: anomaly, compare, distill, embed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

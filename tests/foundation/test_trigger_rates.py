@@ -159,3 +159,20 @@ def test_refusals():
     for rate in (0.0, 10_000.0):
         with pytest.raises(ConfigError, match="kHz"):
             thresholds(np.arange(3), None, [rate], BEAM)
+
+
+def test_enriched_zero_bias_measures_what_as_many_plain_crossings_cannot():
+    rng = np.random.default_rng(5)
+    parts = (rng.exponential(1, 2000), rng.exponential(4, 2000))  # what happens, and a harder sample beside it
+    scores = np.concatenate(parts)
+    weights = np.exp(-scores) / (
+        0.5 * np.exp(-scores) + 0.125 * np.exp(-scores / 4)
+    )  # density over that of the mixture
+    for rate in (1.0, 10.0, 100.0):
+        cut = thresholds(scores, weights, [rate], BEAM)[0]
+        assert cut.measured
+        truth = 10_000 * math.exp(-cut.value)
+        spread = (cut.high_khz - cut.low_khz) / 2
+        assert abs(truth - cut.achieved_khz) < 4 * spread
+        assert spread < 0.3 * rate
+        assert not thresholds(parts[0], None, [rate], BEAM)[0].measured or rate == 100.0

@@ -52,7 +52,8 @@ class NAEConfig:
         chain: from there on, in the space of the inputs.
         buffer: ends of latent chains that are kept, from which later ones start.
         replay: share of chains that start there; the others start anywhere on the sphere.
-        gamma: weight of the squared energy of the chains' ends, which keeps it from growing without limit.
+        gamma: weight of the squared energies of crossings and of the chains' ends, which keeps them from growing
+            together without limit, their difference being the same.
     """
 
     hidden: tuple[int, ...] = (64, 32)
@@ -62,7 +63,7 @@ class NAEConfig:
     chain: Langevin = Langevin(10, 0.1, 0.05, 0.5)
     buffer: int = 10_000
     replay: float = 0.95
-    gamma: float = 0.1
+    gamma: float = 0.5
 
 
 class NAE(Method):
@@ -104,10 +105,12 @@ class NAE(Method):
             lambda: (first, jnp.zeros((rows, width))),
         )
         self.chains[...] = self.chains[...].at[places].set(jnp.where(normalizing, latent, self.chains[...][places]))
-        positive = weighted_mean(self.scores(batch.x)["score"], batch.weights) / width
+        found = self.scores(batch.x)["score"] / width
+        positive = weighted_mean(found, batch.weights)
         energies = self.scores(samples)["score"] / width
         negative = jnp.where(normalizing, energies.mean(), 0.0)
-        limit = jnp.where(normalizing, jnp.square(energies).mean(), 0.0)
+        squares = weighted_mean(jnp.square(found), batch.weights) + jnp.square(energies).mean()
+        limit = jnp.where(normalizing, squares, 0.0)
         terms = {"energy/crossings": positive, "energy/samples": negative}
         return positive - negative + config.gamma * limit, terms
 
