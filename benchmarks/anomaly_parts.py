@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under a minute: one seed, few steps, a small sample")
     parser.add_argument("--folder", type=Path, help="keeps every stage (default: a temporary one)")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts (default: all; --quick: simulated)")
     parser.add_argument("--pileup", nargs="+", type=int, default=[60], help="60, 140: of `simulated`")
     parser.add_argument("--sample", nargs="+", action="append", default=[], help="pile-up, then simulated files of it")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder of l1ugt/ and l1calo/")
@@ -69,7 +69,7 @@ def run(given: argparse.Namespace, folder: Path) -> Figures:
         "student": lambda: student(folder, given.pileup[0], given.quick),
     }
     figures: Figures = {}
-    for name in given.only:
+    for name in given.only or (PARTS[1:2] if given.quick else PARTS):
         print(f"-- {name}", flush=True)
         (folder / name).mkdir(exist_ok=True)
         figures |= parts[name]()
