@@ -153,4 +153,5 @@ class _Classes:
         return _Classes(label, names, used, {name: chosen for name, chosen in each.items() if chosen.any()})
 
     def describe(self) -> dict[str, Any]:
-        return {"label": self.label, "classes": ", ".join(self.names), "crossings": int(self.normal.sum())}
+        counted = {"crossings": int(self.normal.sum()), "rates": "as if these were zero bias"}
+        return {"label": self.label, "classes": ", ".join(self.names), **counted}
