@@ -10,7 +10,7 @@
 - student: a network of AXOL1TL's size distilled from the best method of `simulated`, as firmware.
 
 No setting was chosen on a test set: the methods have the settings of their presets, and the method that the figures
-name is the one with the best mean AUC over the signals other than H -> aa -> 4b, on the val split. Tables give mean and
+name is the one with the highest mean efficiency at 10 kHz of the other signals on the val split. Tables give mean and
 deviation over the seeds.
 --sample PU FILE...: simulated files that are there; otherwise they are generated (an hour at pile-up 60 on two cores).
 """
