@@ -1,8 +1,8 @@
 """Energy of one inference by the 45 nm table that QTools uses, so that students of different work can be compared.
 
-QTools (QKeras, arXiv:2006.10159) fits lines through the figures of M. Horowitz, "Computing's energy problem", ISSCC 2014,
-pages 10 to 14: an integer addition takes 0.1 pJ at 32 bits, a multiplication 0.2 pJ at 8 and 3.1 pJ at 32 bits. These are
-ASIC figures of another process; an FPGA takes several times as much, for the routing. They order designs, no more.
+QTools (QKeras, arXiv:2006.10159) takes polynomials through the figures of M. Horowitz, "Computing's energy problem",
+ISSCC 2014, pages 10 to 14: an integer addition of 32 bits takes 0.1 pJ, a multiplication of 8 bits 0.2 pJ, of 32 bits
+3.1 pJ. These are figures of an ASIC in an old process, without routing: they order designs, and say no more.
 """
 
 from __future__ import annotations

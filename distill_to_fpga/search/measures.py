@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from distill_to_fpga.energy import energy_pj
 from distill_to_fpga.estimate import estimate
@@ -95,7 +95,8 @@ def input_bits(graph: FixedPointGraph) -> int:
 
 def tagger_figures(student: Student, integers: Int[np.ndarray, "B K H"], truth: Examples) -> dict[str, float]:
     """AUC and accuracy of the classes, resolution of the regressions; the first is what robustness is measured in."""
-    outputs, found = predict_exact(student, integers), {}
+    outputs = predict_exact(student, integers)
+    found: dict[str, float] = {}
     count = len(student.classes)
     if count:
         known = classification(np.asarray(truth.labels), outputs[:, :count], student.classes, signal_efficiencies=())
@@ -146,5 +147,3 @@ def dead(integers: Int[np.ndarray, "B K H"], cfg: RobustnessConfig) -> Iterator[
         alive = np.ones(size, np.int32)
         alive[np.random.default_rng(seed).permutation(size)[:count]] = 0
         yield integers * alive.reshape(integers.shape[1:])
-
-

@@ -70,8 +70,8 @@ class SearchConfig:
         base: what all trials share.
         objectives: figures that trials are judged by; the first is the vertical axis of the pictures.
         trials: how many, those that fail included.
-        sampler: `tpe` (tree-structured Parzen estimators of several objectives, arXiv:2304.11127), `nsga2` or `nsga3`
-            (genetic algorithms).
+        sampler: `tpe` (tree-structured Parzen estimators, arXiv:2304.11127; of several objectives: Journal of
+            Artificial Intelligence Research 73, 1209), `nsga2` or `nsga3` (genetic algorithms).
         startup: trials drawn at random before the sampler learns (tpe), or size of a generation (nsga2, nsga3).
         seed: of the sampler; that of a student is `base.seed` plus the number of its trial.
         clock_ns: period that latencies are stated at.
@@ -178,7 +178,9 @@ def _types(name: str) -> tuple[Any, ...]:
     for part in name.split("."):
         fields = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
         if part not in fields:
-            raise ConfigError(f"space: `detfm distill` has no setting '{name}'; at '{part}': {close_names(part, fields)}")
+            raise ConfigError(
+                f"space: `detfm distill` has no setting '{name}'; at '{part}': {close_names(part, fields)}"
+            )
         kind = fields[part]
     return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
