@@ -122,7 +122,7 @@ def auc(signal: np.ndarray, background: np.ndarray, weights: np.ndarray | None =
     return float(found["auc"])
 
 
-def row(name: str, values: Sequence[float | str | None], width: int = 28) -> None:
+def row(name: str, values: Sequence[float | str | None], width: int = 34) -> None:
     """One line of a table."""
     cells = (f"{v:>13}" if isinstance(v, str) else "            -" if v is None else f"{v:>13.3f}" for v in values)
     print(f"{name:<{width}}{''.join(cells)}", flush=True)

@@ -227,7 +227,7 @@ def _gains(test: Sample, arms: Mapping[str, Sequence[np.ndarray]]) -> dict[str, 
             found[name].append(gains(cuts, background, (x[m], None, test.taken[m]), Beam(), replicas=100))
             texts = [f"{g.value:+.1%} ({g.low:+.1%}, {g.high:+.1%}){'' if c.measured else ' *'}" if g.value is not None
                      else "-" for g, c in zip(found[name][-1], cuts, strict=True)]  # fmt: skip
-            print(f"{name:<28}" + "".join(f"{text:>28}" for text in texts), flush=True)
+            print(f"{name:<34}" + "".join(f"{text:>28}" for text in texts), flush=True)
     print(f"menu alone: {found['ht'][0][0].menu:.3f}")
     return found
 
