@@ -35,6 +35,7 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
 class Tasks(Protocol):
     """Arguments to call with; each may be made when its turn comes. As long as it says at the start."""
 
