@@ -37,18 +37,28 @@ BASELINES = ("ht", "leading_jet_pt", "multiplicity")
 
 @dataclass(frozen=True)
 class Arm:
-    """A method on raw inputs or on an embedding."""
+    """A method on raw inputs or on an embedding, of log(1 + pt) as the schema has it or of pt itself."""
 
     method: str
     inputs: str = "raw"
+    linear: bool = False
+
+    @property
+    def preset(self) -> str:
+        """Of configs/anomaly; the autoencoder of an embedding is that of AXOL1TL v5."""
+        if self.inputs == "raw":
+            return self.method
+        return "axol1tl_v5" if self.method == "autoencoder" else f"{self.method}_embedding"
 
     @property
     def name(self) -> str:
-        return f"{self.method}{'' if self.inputs == 'raw' else ' (embedding)'}"
+        told = [text for text, yes in (("embedding", self.inputs != "raw"), ("linear", self.linear)) if yes]
+        return f"{self.method}{f' ({chr(44).join(told)})' if told else ''}"
 
 
 RAW = tuple(Arm(m) for m in ("autoencoder", "vae", "nae", "svdd", "mahalanobis", "knn", "flow", "isolation_forest"))
 EMBEDDING = tuple(Arm(m, "embedding") for m in ("autoencoder", "mahalanobis", "knn", "flow"))
+LINEAR = tuple(dataclasses.replace(arm, linear=True) for arm in (*RAW, *EMBEDDING))
 QUICK = (Arm("autoencoder"), Arm("mahalanobis"), Arm("mahalanobis", "embedding"))
 Figures = dict[str, float | int | None]
 Scores = Mapping[str, np.ndarray]  # split -> score of every row
@@ -71,8 +81,7 @@ def fitted(store: Path, folder: Path, arm: Arm, seed: int, rows: RowsConfig, qui
     out = folder / f"{arm.method}_{arm.inputs}_{seed}"
     if (out / "metrics.json").is_file():
         return Run.open(out, "anomaly")
-    special = PRESETS / f"{arm.method}_embedding.yaml"
-    preset = special if arm.inputs == "embedding" and special.is_file() else PRESETS / f"{arm.method}.yaml"
+    preset = PRESETS / f"{arm.preset}.yaml"
     cfg = load_config(AnomalyConfig, preset) if preset.is_file() else AnomalyConfig()
     train = dataclasses.replace(cfg.train, seed=seed)
     train = dataclasses.replace(train, steps=QUICK_STEPS if quick else min(train.steps, STEPS))
@@ -113,7 +122,7 @@ def auc(signal: np.ndarray, background: np.ndarray, weights: np.ndarray | None =
     return float(found["auc"])
 
 
-def row(name: str, values: Sequence[float | str | None], width: int = 28) -> None:
+def row(name: str, values: Sequence[float | str | None], width: int = 34) -> None:
     """One line of a table."""
     cells = (f"{v:>13}" if isinstance(v, str) else "            -" if v is None else f"{v:>13.3f}" for v in values)
     print(f"{name:<{width}}{''.join(cells)}", flush=True)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from anomaly_measure import EMBEDDING, RAW, Arm, Figures, fitted, row
+from anomaly_measure import EMBEDDING, LINEAR, RAW, Arm, Figures, fitted, row
 from anomaly_simulated import CHOSEN, NORMAL, SHOWN
 
 from distill_to_fpga.anomaly.distill import distill_score
@@ -53,7 +53,8 @@ def student(folder: Path, pileup: int, quick: bool) -> Figures:
     if not (made / CHOSEN).is_file():
         raise SystemExit("student: first the part `simulated` with the same --folder")
     name = (made / CHOSEN).read_text()
-    arm = next(each for each in (*RAW, *EMBEDDING) if each.name == name)
+    arm = next(each for each in (*RAW, *EMBEDDING, *LINEAR) if each.name == name)
+    made = made / "linear" if arm.linear else made
     teacher = fitted(made / "zerobias", made, arm, 0, RowsConfig(), quick)
     distilled = distill_score(
         teacher, cfg=_settings(quick), out=where / "student", store=made / "zerobias", overwrite=True

@@ -12,6 +12,7 @@ from distill_to_fpga.anomaly.evaluate import evaluate_score, is_score_student
 from distill_to_fpga.config import REFERENCE, STUDENT
 from distill_to_fpga.firmware import firmware_outputs
 from distill_to_fpga.inputs import hardware_integers
+from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import load_student, predict, predict_exact
 from finetune.evaluate import EvaluateConfig, evaluate_tagger
 from finetune.saved import load_tagger
@@ -32,22 +33,24 @@ def evaluate(
     out: str | Path,
     store: str | Path | None = None,
     against: str | Path | None = None,
+    trial: int | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Evaluates a finetune, distill or export run.
+    """Evaluates a finetune, distill or export run, or one trial of a search.
 
     A student is evaluated by its exact integer arithmetic, an export by what its compiled C++ computes.
 
     Args:
         store: where, if not on the store that it was trained on.
         against: another store, whose differences from the first are measured; of a finetune run.
+        trial: of a search, whose student it is.
 
     Raises:
         RunError, DataError: a folder is not what it should be.
         ConfigError: a setting that a student cannot do.
         ToolError: an export, and there is no C++ compiler.
     """
-    origin = Run.open(run, "finetune", "distill", "export")
+    origin = chosen(run, trial, "finetune", "distill", "export")
     if origin.stage == "finetune":
         written = evaluate_tagger(origin, cfg=cfg, out=out, store=store, against=against, overwrite=overwrite)
     else:
@@ -130,11 +133,18 @@ def _table(run: Run) -> Table:
 
 COMMAND = Command(
     run=lambda args: evaluate(
-        args.run, cfg=args.cfg, out=args.out, store=args.store, against=args.against, overwrite=args.overwrite
+        args.run,
+        cfg=args.cfg,
+        out=args.out,
+        store=args.store,
+        against=args.against,
+        trial=args.trial,
+        overwrite=args.overwrite,
     ),
     config=EvaluateConfig,
     arguments=lambda parser: (
-        parser.add_argument("run", help="a finetune, distill or export run"),
+        parser.add_argument("run", help="a finetune, distill or export run, or a search"),
+        parser.add_argument("--trial", type=int, help="of a search: number of the trial"),
         parser.add_argument("--store", help="labelled data, if not the run's own"),
         parser.add_argument("--against", help="another store: how it differs, and what the tagger loses there"),
         parser.add_argument("--out", default="runs/evaluate", help="run folder to write"),

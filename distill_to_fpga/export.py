@@ -12,6 +12,7 @@ from distill_to_fpga.config import STUDENT
 from distill_to_fpga.hls import InputFeature, Interface, export_graph
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.lower import lower
+from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import Student, load_student
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import PROJECT
@@ -51,19 +52,26 @@ class ExportConfig:
 
 
 def export(
-    student: str | Path, *, cfg: ExportConfig, out: str | Path, store: str | Path | None = None, overwrite: bool = False
+    student: str | Path,
+    *,
+    cfg: ExportConfig,
+    out: str | Path,
+    store: str | Path | None = None,
+    trial: int | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Lowers the student of a distill run to integers and writes its HLS project into `OUT/project`.
 
     Args:
-        student: a distill run.
+        student: a distill run, or a search.
         out: run folder to write.
         store: the data that test vectors come from, if it has moved.
+        trial: of a search, whose student it is.
 
     Raises:
         RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `export_graph`.
     """
-    origin = Run.open(student, "distill")
+    origin = chosen(student, trial, "distill")
     where = Path(store) if store is not None else origin.input("store")
     model, layout = load_student(origin.path / STUDENT)
     graph = lower(model, layout, cfg.name, cfg.version)
@@ -76,7 +84,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=Path(out).parent) as scratch:  # a failure leaves no run
         project = Path(scratch) / PROJECT
         cost = export_graph(graph, project, vectors=vectors, clock_ns=cfg.clock_ns, part=cfg.part, hardware=meaning)
-        inputs = {"student": student, "store": where}
+        inputs = {"student": origin.path, "store": where}
         run = Run.create(
             out,
             "export",
@@ -106,14 +114,17 @@ def output_names(student: Student) -> list[str]:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("student", help="a distill run")
+    parser.add_argument("student", help="a distill run, or a search")
+    parser.add_argument("--trial", type=int, help="of a search: number of the trial")
     parser.add_argument("--store", help="the data, if it has moved")
     parser.add_argument("--out", default="runs/firmware", help="run folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an export run at --out")
 
 
 COMMAND = Command(
-    run=lambda args: export(args.student, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
+    run=lambda args: export(
+        args.student, cfg=args.cfg, out=args.out, store=args.store, trial=args.trial, overwrite=args.overwrite
+    ),
     config=ExportConfig,
     arguments=arguments,
     description="Writes the student as a Vitis HLS project with its golden model, test vectors and checksums. "

@@ -6,9 +6,7 @@ compiled programs.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from foundation.job_array import array_script
 from foundation.progress import console
 from foundation.runs import Run
 from foundation.store import Store
-from foundation.workers import Processes
+from foundation.workers import Processes, share_of_cores
 
 SCRIPT, SETTINGS = "sweep.sh", "sweep.yaml"
 POINTS, RESULT = "points", "result"
@@ -87,7 +85,7 @@ def run_points(
     if done:
         console.print(f"sweep: {done} of {total} points were finished before", highlight=False)
     tasks = [(store, each, cfg.evaluate, folder / each.name) for each in points]
-    with _share_of_cores(workers if len(points) > 1 else 1):
+    with share_of_cores(workers if len(points) > 1 else 1):
         for name, error, seconds in Processes(workers).run(run_point, tasks):
             done += 1
             console.print(f"sweep: {done}/{total} {name}: {error or f'{seconds:.1f} s'}", highlight=False)
@@ -112,27 +110,6 @@ def collect(data: Store, points: Sequence[Point], cfg: SweepConfig, out: Path) -
     write_results(run, rows, metrics, missing, reference=cfg.reference, data_set=cfg.data_set, caption=title)
     refuse_missing(missing, len(points))
     return run
-
-
-@contextmanager
-def _share_of_cores(workers: int) -> Iterator[None]:
-    """Processes started in the block use their part of the cores (XLA reads NPROC) and draw no progress bars."""
-    if workers < 2:
-        yield
-        return
-    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
-    names = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    wanted = dict.fromkeys(names, share) | {"TTY_COMPATIBLE": "0"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def job_array(store: Path, cfg: SweepConfig, out: Path) -> Path:

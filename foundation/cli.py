@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("finetune.compare:COMMAND", "evaluations of the same rows -> side by side, differences with errors"),
     "onnx": ("finetune.onnx:COMMAND", "tagger -> ONNX and StableHLO for the high-level trigger"),
     "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
+    "search": ("distill_to_fpga.search.command:COMMAND", "many students of one teacher -> the Pareto front"),
     "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
     "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
     "report": ("foundation.report:COMMAND", "runs -> one HTML page"),

@@ -40,6 +40,7 @@ STAGES = (
     "anomaly_rates",
     "anomaly_display",
     "distill",
+    "search",
     "export",
     "quickstart",
 )

@@ -34,6 +34,7 @@ PACKAGES = (
     "grain",
     "hls4ml",
     "xgboost-cpu",
+    "optuna",
 )
 PROVENANCE = "provenance.json"
 

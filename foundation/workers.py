@@ -35,6 +35,15 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Tasks(Protocol):
+    """Arguments to call with; each may be made when its turn comes. As long as it says at the start."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple]: ...
+
+
 class Processes:
     """At most `count` processes of this machine; one task, or one process, is done right here.
 
@@ -44,7 +53,7 @@ class Processes:
     def __init__(self, count: int):
         self.count = count
 
-    def run(self, function: Callable[..., Any], tasks: Sequence[tuple]) -> Generator[Any, None, None]:
+    def run(self, function: Callable[..., Any], tasks: Tasks) -> Generator[Any, None, None]:
         if min(self.count, len(tasks)) < 2:
             yield from (function(*task) for task in tasks)
             return
@@ -135,3 +144,24 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+@contextmanager
+def share_of_cores(workers: int) -> Iterator[None]:
+    """Processes started in the block use their part of the cores (XLA reads NPROC) and draw no progress bars."""
+    if workers < 2:
+        yield
+        return
+    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    names = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    wanted = dict.fromkeys(names, share) | {"TTY_COMPATIBLE": "0"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

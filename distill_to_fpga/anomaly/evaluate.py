@@ -60,7 +60,7 @@ def evaluate_score(
         said = firmware_outputs(origin, crossings.integers)[:, 0]
     else:
         said = said_of(student, crossings.integers)
-    classes = _Classes.of(teacher.board, cfg, teacher.normal.label, teacher.normal.classes, crossings.rows)
+    classes = NormalAndSignals.of(teacher.board, cfg, teacher.normal.label, teacher.normal.classes, crossings.rows)
     weights = np.asarray(teacher.board.part(cfg.split, "weights", 0, teacher.board.length(cfg.split)), np.float64)
     scored = Scored(crossings.scores.astype(np.float64), said, classes.normal, classes.signals, weights[crossings.rows])
     inputs = {"model": origin.path, "store": teacher.board.path}
@@ -116,7 +116,7 @@ def figures(scored: Scored, transform: ScoreTransform, shape: StudentConfig, cfg
 
 
 @dataclass(frozen=True)
-class _Classes:
+class NormalAndSignals:
     """Which crossings are normal, and which are of a signal."""
 
     label: str
@@ -127,7 +127,7 @@ class _Classes:
     @staticmethod
     def of(
         data: Store, cfg: EvaluateConfig, label: str, normal: tuple[str, ...], rows: Int[np.ndarray, " n"]
-    ) -> _Classes:
+    ) -> NormalAndSignals:
         """By the teacher's label (else the schema's first of classes) in the student's store.
 
         Raises:
@@ -136,7 +136,7 @@ class _Classes:
         labels = [name for name, each in data.schema.labels.items() if each.kind == "class" and not each.modality]
         label = label if label in labels else next(iter(labels), "") if cfg.background or cfg.signal else ""
         if not label:
-            return _Classes("", (), np.ones(len(rows), bool), {})
+            return NormalAndSignals("", (), np.ones(len(rows), bool), {})
         known = list(data.schema.class_names(label))
         for name in (*cfg.background, *cfg.signal):
             if name not in known:
@@ -150,7 +150,8 @@ class _Classes:
             raise DataError(f"{data.path}: no row of '{cfg.split}' is of {label} {list(names)}, so there is no rate")
         wanted = cfg.signal or tuple(name for name in known if name not in names)
         each = {name: numbers == known.index(name) for name in wanted}
-        return _Classes(label, names, used, {name: chosen for name, chosen in each.items() if chosen.any()})
+        return NormalAndSignals(label, names, used, {name: chosen for name, chosen in each.items() if chosen.any()})
 
     def describe(self) -> dict[str, Any]:
-        return {"label": self.label, "classes": ", ".join(self.names), "crossings": int(self.normal.sum())}
+        counted = {"crossings": int(self.normal.sum()), "rates": "as if these were zero bias"}
+        return {"label": self.label, "classes": ", ".join(self.names), **counted}

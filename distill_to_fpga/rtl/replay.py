@@ -1,0 +1,228 @@
+"""A graph once more in alkaid's symbols, which become an optimised network of adders, multiplexers and multipliers."""
+
+from __future__ import annotations
+
+import math
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from distill_to_fpga.graph import FixedPointGraph, Wire, ops, run
+from distill_to_fpga.graph.exact import lowest_terms
+from distill_to_fpga.graph.ops import Op
+from distill_to_fpga.graph.types import GraphError
+from distill_to_fpga.vectors import make_vectors
+from foundation.errors import missing_extra
+
+MAX_BITS = 50  # of a wire: alkaid keeps ranges in float64
+CONSTANT_BITS = 24  # of a weight: it keeps matrices in float32
+BIAS_BITS = 31
+ADDER = (1, 1, -1)  # alkaid's HWConfig: an adder costs its cells, its delay grows with each bit of the carry
+
+
+def library() -> Any:
+    """The package alkaid.
+
+    Raises:
+        ToolError: it is not installed; the message is the install command.
+    """
+    try:
+        import alkaid.codegen
+        import alkaid.trace
+    except ImportError as error:
+        raise missing_extra("alkaid", "rtl", "The RTL back end") from error
+    return alkaid
+
+
+def replay(graph: FixedPointGraph) -> Any:
+    """alkaid's combinational logic (`CombLogic`) of a graph; all inputs side by side, then all outputs.
+
+    Its own interpreter has given the graph's outputs on corners and random inputs.
+
+    Raises:
+        GraphError: an operation that has no rule, a wire or constant too wide for alkaid, or a result that differs.
+        ToolError: alkaid is not installed.
+    """
+    trace = library().trace
+    values: dict[str, Any] = {}
+    for node in graph.nodes:
+        wire = graph.wires[node.name]
+        if wire.bits.max(initial=0) > MAX_BITS:
+            raise GraphError(f"wire '{wire.name}' has {wire.bits.max()} bits; the RTL back end takes {MAX_BITS}")
+        made = symbols(node.op, wire, graph.input_wires(node), [values[name] for name in node.inputs])
+        values[node.name] = trace.FVArray(np.asarray(made).reshape(wire.shape), hwconf=ADDER)
+    first = [np.asarray(values[name]).reshape(-1) for name in graph.inputs]
+    last = [np.asarray(values[wire]).reshape(-1) for wire in graph.outputs.values()]
+    logic = trace.trace(np.concatenate(first), np.concatenate(last), keep_dead_inputs=True)
+    check(graph, logic)
+    return logic
+
+
+def check(graph: FixedPointGraph, logic: Any) -> None:
+    """Raises GraphError where alkaid's interpreter and ours differ."""
+    inputs = make_vectors(graph, count=300).inputs
+    golden = run(graph, inputs)
+    flat = [inputs[name].reshape(len(inputs[name]), -1) for name in graph.inputs]
+    got = logic.predict(np.concatenate(flat, axis=1).astype(np.float64), n_threads=1)
+    for port, name in graph.outputs.items():
+        wire = graph.wires[name]
+        found, got = got[:, : wire.size], got[:, wire.size :]
+        expected = np.ldexp(golden[port].reshape(len(found), -1).astype(np.float64), -wire.fraction.reshape(-1))
+        if (found != expected).any():
+            row, column = np.argwhere(found != expected)[0]
+            raise GraphError(
+                f"alkaid's logic of '{graph.name}' differs from the golden model: output '{port}' element {column} is "
+                f"{found[row, column]:g}, not {expected[row, column]:g}; use --target hls"
+            )
+
+
+@singledispatch
+def symbols(op: Op, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    """The symbols that an operation yields from those of its inputs."""
+    raise GraphError(f"the RTL back end has no rule for '{op.kind}' ('{out.name}'); use --target hls")
+
+
+@symbols.register
+def _(op: ops.Input, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    sign = out.signed.astype(int)
+    return library().trace.FVArray.from_kif(sign, out.bits - sign, np.zeros_like(out.bits), ADDER)
+
+
+@symbols.register
+def _(op: ops.Scale, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    offset = np.broadcast_to(op.offset, out.shape) * power(-wires[0].fraction)
+    return (values[0] - offset if np.any(offset) else values[0]) * power(np.broadcast_to(op.shift, out.shape))
+
+
+@symbols.register
+def _(op: ops.Shift, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0] * power(np.broadcast_to(op.shift, out.shape))
+
+
+@symbols.register
+def _(op: ops.Quantize, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    live = out.bits > 0
+    fraction, sign = np.where(live, out.fraction, 0), np.where(live, out.signed, False).astype(int)
+    overflow = {"saturate": "SAT", "wrap": "WRAP"}[op.type.overflow]
+    rounding = {"half_up": "RND", "truncate": "TRN"}[op.type.rounding]
+    quantized = np.asarray(values[0].quantize(sign, out.bits - sign - fraction, fraction, overflow, rounding))
+    for at, before in np.ndenumerate(np.asarray(values[0])):
+        if before.low == before.high:  # alkaid wraps constants to twice the range of an unsigned type
+            quantized[at] = constant(quantized_constant(op, before.low, *(f[at] for f in fields(op, out))))
+    return quantized
+
+
+def fields(op: ops.Quantize, out: Wire) -> list[np.ndarray]:
+    kind = op.type
+    return [np.broadcast_to(field, out.shape) for field in (kind.low, kind.high, kind.fraction)]
+
+
+def quantized_constant(op: ops.Quantize, value: float, low: int, high: int, fraction: int) -> float:
+    half = 0.5 if op.type.rounding == "half_up" else 0.0
+    integer = math.floor(math.ldexp(value, int(fraction)) + half)
+    if op.type.overflow == "saturate":
+        integer = min(max(integer, int(low)), int(high))
+    else:
+        integer = (integer - int(low)) % (int(high) - int(low) + 1) + int(low)
+    return math.ldexp(integer, -int(fraction))
+
+
+def constant(value: float) -> Any:
+    return library().trace.FVariable.from_const(float(value), hwconf=ADDER)
+
+
+@symbols.register
+def _(op: ops.Dense, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    for what, integers, fraction, most in (
+        ("weight", op.weight, op.weight_fraction, CONSTANT_BITS),
+        ("bias", op.bias, op.bias_fraction, BIAS_BITS),
+    ):
+        odd, _ = lowest_terms(np.abs(integers), fraction)
+        if np.any(odd >> most):
+            raise GraphError(f"a {what} of '{out.name}' has more than {most} bits; the RTL back end takes no more")
+    weight, bias = op.weight * power(-op.weight_fraction), op.bias * power(-op.bias_fraction)
+    tokens = np.asarray(values[0]).reshape(-1, len(weight))
+    return np.array([product(token, weight, bias) for token in tokens], dtype=object)
+
+
+def product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """`x @ weight + bias`; alkaid fails where an input is a constant and nothing else is left."""
+    varies = np.array([value.low < value.high for value in x])
+    fixed = np.array([value.low for value in x[~varies]]) @ weight[~varies] + bias
+    if not np.any(weight[varies]):
+        return np.array([constant(value) for value in fixed], dtype=object)
+    return np.asarray(library().trace.FVArray(x[varies], hwconf=ADDER) @ weight[varies] + fixed)
+
+
+@symbols.register
+def _(op: ops.Relu, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0].relu()
+
+
+@symbols.register
+def _(op: ops.Add, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0] + values[1]
+
+
+@symbols.register
+def _(op: ops.Sub, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0] - values[1]
+
+
+@symbols.register
+def _(op: ops.Mul, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0] * values[1]
+
+
+@symbols.register
+def _(op: ops.Sum, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return np.sum(values[0], axis=op.axis)
+
+
+@symbols.register
+def _(op: ops.Max, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    rows = np.moveaxis(np.asarray(values[0]), op.axis, -1).reshape(-1, wires[0].shape[op.axis])
+    return np.array([tournament([(value,) for value in row])[0] for row in rows], dtype=object)
+
+
+@symbols.register
+def _(op: ops.Argmax, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    rows = np.asarray(values[0]).reshape(-1, wires[0].shape[-1])
+    players = [[(value, constant(i)) for i, value in enumerate(row)] for row in rows]
+    return np.array([tournament(each)[1] for each in players], dtype=object)
+
+
+def tournament(players: list[tuple]) -> tuple:
+    """The player with the largest first entry; neighbours meet, so that the first of equals wins as in the graph."""
+    while len(players) > 1:
+        matches = [winner(a, b) for a, b in zip(players[::2], players[1::2])]
+        players = matches + players[2 * len(matches) :]
+    return players[0]
+
+
+def winner(a: tuple, b: tuple) -> tuple:
+    """alkaid's own comparison takes the top bit for a sign even where the difference cannot be negative."""
+    difference = a[0] - b[0]
+    if difference.low >= 0 or difference.high < 0:
+        return a if difference.low >= 0 else b
+    return tuple(difference.msb_mux(y, x) for x, y in zip(a, b))
+
+
+@symbols.register
+def _(op: ops.Reshape, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return values[0]
+
+
+@symbols.register
+def _(op: ops.Concat, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return np.concatenate([np.asarray(value) for value in values], axis=op.axis)
+
+
+@symbols.register
+def _(op: ops.Slice, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return op.take(np.asarray(values[0]))
+
+
+def power(exponent: np.ndarray) -> np.ndarray:
+    return 2.0 ** np.asarray(exponent, dtype=np.float64)
