@@ -25,7 +25,7 @@ from foundation.store.ingest import ingest
 
 REPEATS = 3
 RATE = 10.0  # kHz, of student_efficiency_kept
-PRESET, STEPS = "distill/axol1tl", 6000
+PRESET, QUICK_STEPS = "distill/axol1tl", 200
 MIXED = 1.0  # made-up crossings for each real one: a few thousand have no tail to learn
 
 
@@ -91,7 +91,7 @@ def student(folder: Path, pileup: int, quick: bool) -> Figures:
 def _settings(quick: bool) -> DistillRunConfig:
     """The preset, with made-up crossings."""
     cfg = load_config(DistillRunConfig, PRESET)
-    training = dataclasses.replace(cfg.distill, steps=200 if quick else STEPS)
+    training = dataclasses.replace(cfg.distill, steps=QUICK_STEPS if quick else cfg.distill.steps)
     return dataclasses.replace(
         cfg, distill=training, score=dataclasses.replace(cfg.score, mixed=MIXED), reference=False
     )
