@@ -148,5 +148,5 @@ COMMAND = Command(
     ),
     description="Distils a tagger, or an anomaly model's score, into a quantised student over the integers that the "
     "trigger board receives. "
-    "Example: detfm distill runs/finetune --cfg quickstart/distill --cfg.distill.ebops_budget 20000 --out runs/student",
+    "Example: detfm distill runs/finetune --cfg quickstart/distill --cfg.distill.lut_budget 10000 --out runs/student",
 )
