@@ -1,20 +1,27 @@
-"""`detfm export`: a distilled student becomes an HLS project."""
+"""`detfm export`: a distilled student becomes an HLS or RTL project."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from jsonargparse import ArgumentParser
 
 from distill_to_fpga.config import STUDENT
+from distill_to_fpga.devices import crossings
+from distill_to_fpga.estimate import Estimate
+from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls import InputFeature, Interface, export_graph
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.lower import lower
+from distill_to_fpga.rtl import RtlCost, export_rtl
+from distill_to_fpga.rtl.yosys import LABEL
 from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import Student, load_student
-from distill_to_fpga.vectors import make_vectors
+from distill_to_fpga.vectors import Vectors, make_vectors
 from distill_to_fpga.verify import PROJECT
 from foundation.command import Command
 from foundation.errors import ConfigError
@@ -23,19 +30,22 @@ from foundation.runs import Run, check_room
 from foundation.schema import DetectorSchema
 from foundation.store import Store
 
+Target = Literal["hls", "rtl"]
+
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """An HLS project.
+    """A firmware project.
 
     Attributes:
         name: of the firmware; a C++ identifier.
         version: of the firmware; the namespace is `detfm_NAME_vVERSION`.
         part: the FPGA.
-        clock_ns: clock period that Vitis is asked for.
+        clock_ns: clock period that Vitis is asked for, or that the stages of an RTL pipeline are cut for.
         vectors: how many test vectors go into the project, half of them at most real examples.
         split: which examples those are.
         seed: of the random vectors.
+        synthesis: count the cells of an RTL project with Yosys, where that is installed.
     """
 
     name: str = "student"
@@ -45,6 +55,7 @@ class ExportConfig:
     vectors: int = 2000
     split: str = "test"
     seed: int = 0
+    synthesis: bool = True
 
     def __post_init__(self) -> None:
         if self.clock_ns <= 0 or self.version < 0 or self.vectors < 0:
@@ -58,18 +69,20 @@ def export(
     out: str | Path,
     store: str | Path | None = None,
     trial: int | None = None,
+    target: Target = "hls",
     overwrite: bool = False,
 ) -> Run:
-    """Lowers the student of a distill run to integers and writes its HLS project into `OUT/project`.
+    """Lowers the student of a distill run to integers and writes its project into `OUT/project`.
 
     Args:
         student: a distill run, or a search.
         out: run folder to write.
         store: the data that test vectors come from, if it has moved.
         trial: of a search, whose student it is.
+        target: `hls` for Vitis HLS C++, `rtl` for Verilog.
 
     Raises:
-        RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `export_graph`.
+        RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `export_graph`, `export_rtl`.
     """
     origin = chosen(student, trial, "distill")
     where = Path(store) if store is not None else origin.input("store")
@@ -83,7 +96,7 @@ def export(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=Path(out).parent) as scratch:  # a failure leaves no run
         project = Path(scratch) / PROJECT
-        cost = export_graph(graph, project, vectors=vectors, clock_ns=cfg.clock_ns, part=cfg.part, hardware=meaning)
+        cost = write_project(target, graph, project, vectors, cfg, meaning)
         inputs = {"student": origin.path, "store": where}
         run = Run.create(
             out,
@@ -96,12 +109,40 @@ def export(
         )
         project.rename(run.path / PROJECT)
     run.write("metrics.json", cost.to_dict())
-    total = cost.summary()
-    console.print(
-        f"{run.path / PROJECT}: {total['nonzero_weights']:,} of {total['weights']:,} weights not zero, "
-        f"{total['ebops']:,} EBOPs; {total['luts']:,} LUTs, {total['latency_ns']:g} ns ({cost.method})"
-    )
+    console.print(f"{run.path / PROJECT}: {describe(cost)}")
     return run
+
+
+def write_project(
+    target: Target, graph: FixedPointGraph, project: Path, vectors: Vectors, cfg: ExportConfig, meaning: Interface
+) -> Estimate | RtlCost:
+    if target == "hls":
+        return export_graph(graph, project, vectors=vectors, clock_ns=cfg.clock_ns, part=cfg.part, hardware=meaning)
+    count = cfg.synthesis and shutil.which("yosys") is not None
+    if cfg.synthesis and not count:
+        console.print("cells are not counted: Yosys is not installed (Debian, Ubuntu: apt install yosys)")
+    return export_rtl(
+        graph,
+        project,
+        vectors=vectors,
+        clock_ns=cfg.clock_ns,
+        part=cfg.part,
+        hardware=meaning,
+        synthesis=count,
+    )
+
+
+def describe(cost: Estimate | RtlCost) -> str:
+    guess = cost if isinstance(cost, Estimate) else cost.estimate
+    total = guess.summary()
+    text = f"{total['nonzero_weights']:,} of {total['weights']:,} weights not zero, {total['ebops']:,} EBOPs; "
+    if isinstance(cost, Estimate):
+        return f"{text}{total['luts']:,} LUTs, {total['latency_ns']:g} ns ({cost.method})"
+    counted = "" if cost.synthesis is None else f", {cost.synthesis.luts:,} ({LABEL})"
+    return (
+        f"{text}{total['luts']:,} LUTs (estimate){counted}; {cost.latency_cycles} clocks of {guess.clock_ns:g} ns = "
+        f"{cost.latency_ns:g} ns = {crossings(cost.latency_ns):.2f} bunch crossings"
+    )
 
 
 def input_features(layout: HardwareLayout, schema: DetectorSchema) -> list[InputFeature]:
@@ -116,6 +157,9 @@ def output_names(student: Student) -> list[str]:
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("student", help="a distill run, or a search")
     parser.add_argument("--trial", type=int, help="of a search: number of the trial")
+    parser.add_argument(
+        "--target", choices=get_args(Target), default="hls", help="Vitis HLS C++, or Verilog (extra rtl)"
+    )
     parser.add_argument("--store", help="the data, if it has moved")
     parser.add_argument("--out", default="runs/firmware", help="run folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an export run at --out")
@@ -123,10 +167,16 @@ def arguments(parser: ArgumentParser) -> None:
 
 COMMAND = Command(
     run=lambda args: export(
-        args.student, cfg=args.cfg, out=args.out, store=args.store, trial=args.trial, overwrite=args.overwrite
+        args.student,
+        cfg=args.cfg,
+        out=args.out,
+        store=args.store,
+        trial=args.trial,
+        target=args.target,
+        overwrite=args.overwrite,
     ),
     config=ExportConfig,
     arguments=arguments,
-    description="Writes the student as a Vitis HLS project with its golden model, test vectors and checksums. "
+    description="Writes the student as a Vitis HLS or Verilog project, with its golden model, vectors and checksums. "
     "Example: detfm export runs/student --cfg.clock_ns 2.78 --out runs/firmware && detfm verify runs/firmware",
 )

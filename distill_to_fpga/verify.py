@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from jsonargparse import ArgumentParser
 
+from distill_to_fpga.executors import execute
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import container, to_words
-from distill_to_fpga.hls.project import GRAPH, check_manifest
 from distill_to_fpga.hls.simulate import compile_batch, run_batch
 from distill_to_fpga.hls.sources import computed
+from distill_to_fpga.manifest import GRAPH, HLS, check_manifest
+from distill_to_fpga.rtl.simulate import Timing, timing
 from distill_to_fpga.vectors import Vectors, make_vectors
 from foundation.command import Command
 from foundation.errors import DataError, DetfmError
@@ -23,7 +25,7 @@ from foundation.progress import console
 from foundation.runs import PROVENANCE, Run, write_json
 
 FIRMWARE = "firmware"
-PROJECT = "project"  # the HLS project inside the run folder of an export
+PROJECT = "project"  # the project inside the run folder of an export
 RESULT = "verify.json"
 
 
@@ -65,6 +67,7 @@ class VerifyResult:
         mismatches: executor -> output words that differ from the golden model.
         first: the first difference, None if there is none.
         seconds: stage -> wall time: `compile`, `firmware`, `golden`.
+        timing: of an RTL project, with one vector per clock.
     """
 
     vectors: int
@@ -73,47 +76,55 @@ class VerifyResult:
     mismatches: dict[str, int]
     first: Difference | None
     seconds: dict[str, float]
+    timing: Timing | None = None
 
     @property
     def exact(self) -> bool:
         return not any(self.mismatches.values())
 
+    @property
+    def passed(self) -> bool:
+        """Exact, and the outputs come when the project says they do."""
+        return self.exact and (self.timing is None or self.timing.holds)
+
 
 def verify_export(
     project_dir: str | Path, extra_vectors: Vectors | None = None, count: int = 10_000, seed: int = 1
 ) -> VerifyResult:
-    """Run the golden model and the compiled firmware on the same vectors and compare every output bit.
+    """Run the golden model and the firmware on the same vectors and compare every output bit.
 
-    The vectors: those shipped in `tb/data` (whose stored outputs are compared too), `extra_vectors`, then corners and
-    random ones up to `count` or more. The project itself is not written to.
+    The firmware: an HLS project's C++ compiled by g++, an RTL project's Verilog simulated by Verilator with a new
+    vector at every clock. The vectors: those shipped in `tb/data` (whose stored outputs are compared too),
+    `extra_vectors`, then corners and random ones up to `count` or more. The project itself is not written to.
 
     Raises:
         RunError: not an exported project.
         DataError: a file of it is missing or changed (each is named).
-        ToolError: no C++ compiler, or the firmware does not compile.
+        ToolError: no C++ compiler or Verilator, or the firmware does not compile.
     """
     root = Path(project_dir)
-    check_manifest(root)
+    manifest = check_manifest(root)
     graph = FixedPointGraph.load(root / GRAPH)
     shipped, stored = read_vectors(root, graph)
     vectors = shipped if extra_vectors is None else shipped + extra_vectors
     vectors = vectors + make_vectors(graph, count=max(count - len(vectors), 0), seed=seed)
-    marks = [time.perf_counter()]
     with tempfile.TemporaryDirectory(prefix="detfm-verify-") as build:
-        program = compile_batch(root, graph, Path(build))
-        marks.append(time.perf_counter())
-        columns = sum(graph.wires[wire].size for wire in graph.outputs.values())
-        got = run_batch(program, [vectors.inputs[name] for name in graph.inputs], columns)
-        marks.append(time.perf_counter())
+        made = execute(root, manifest, graph, vectors.inputs, Path(build))
+        start = time.perf_counter()
         golden = output_words(graph, vectors)
-        marks.append(time.perf_counter())
-        seconds = dict(zip(("compile", FIRMWARE, "golden"), np.diff(marks).tolist()))
-        differs = got != golden
+        seconds = {"compile": made.seconds[0], FIRMWARE: made.seconds[1], "golden": time.perf_counter() - start}
+        differs = made.words != golden
         mismatches = {FIRMWARE: int(differs.sum()), "shipped outputs": int((stored != golden[: len(stored)]).sum())}
-        first = None
+        first, times = None, None
+        if made.stream is not None:
+            times = timing(*made.stream, golden, int(manifest["latency_cycles"]))
         if differs.any():
-            first = find_difference(root, graph, vectors, int(np.flatnonzero(differs.any(1))[0]), Path(build))
-    return VerifyResult(len(vectors), vectors.counts(), golden.size, mismatches, first, seconds)
+            index = int(np.flatnonzero(differs.any(1))[0])
+            if manifest["format"] == HLS:
+                first = find_difference(root, graph, vectors, index, Path(build))
+            else:
+                first = output_difference(graph, vectors, index, golden[index], made.words[index])
+    return VerifyResult(len(vectors), vectors.counts(), golden.size, mismatches, first, seconds, times)
 
 
 def output_words(graph: FixedPointGraph, vectors: Vectors) -> np.ndarray:
@@ -156,11 +167,26 @@ def find_difference(root: Path, graph: FixedPointGraph, vectors: Vectors, index:
     raise DataError(f"{root}: outputs differ but no wire does: the top function's copy to its ports is at fault")
 
 
+def output_difference(
+    graph: FixedPointGraph, vectors: Vectors, index: int, golden: np.ndarray, found: np.ndarray
+) -> Difference:
+    """The first output that differs; inside the RTL the wires are no longer those of the graph."""
+    element = int(np.flatnonzero(golden != found)[0])
+    values = (int(golden[element]), int(found[element]))
+    for name in graph.outputs.values():
+        wire = graph.wires[name]
+        if element < wire.size:
+            break
+        element -= wire.size
+    where = tuple(int(i) for i in np.unravel_index(element, wire.shape))
+    return Difference(name, where, index, vectors.kinds[index], *values, container(wire).fraction)
+
+
 def verify(path: str | Path, count: int = 10_000, seed: int = 1) -> VerifyResult:
     """Verify an export run (or a bare project folder) and print the outcome; an export run keeps it as `verify.json`.
 
     Raises:
-        MismatchError: a bit differs; names the first wire where.
+        MismatchError: a bit differs (names the first wire where), or the latency is not the one stated.
         RunError, DataError, ToolError: as `verify_export`.
     """
     folder = Path(path)
@@ -173,21 +199,25 @@ def verify(path: str | Path, count: int = 10_000, seed: int = 1) -> VerifyResult
     if not result.exact:
         counts = ", ".join(f"{number} in {name}" for name, number in result.mismatches.items())
         raise MismatchError(f"{folder} is NOT bit-exact: words that differ: {counts}.\n  first: {result.first}")
+    if not result.passed:
+        raise MismatchError(f"{folder} computes the right numbers at the wrong time: {result.timing}")
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in result.kinds.items())
     rates = [f"{name} {result.vectors / result.seconds[name]:,.0f}/s" for name in (FIRMWARE, "golden")]
     console.print(
         f"{folder}: bit-exact, 0 mismatches in {result.vectors:,} vectors ({kinds}); "
         f"compiled in {result.seconds['compile']:.0f} s, {', '.join(rates)}"
     )
+    if result.timing is not None:
+        console.print(f"  latency {result.timing.measured} clocks as stated, one vector per clock, reset clears")
     return result
 
 
 def describe(result: VerifyResult) -> dict[str, Any]:
-    return {**asdict(result), "exact": result.exact}
+    return {**asdict(result), "exact": result.exact, "passed": result.passed}
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("path", help="an export run, or an HLS project folder")
+    parser.add_argument("path", help="an export run, or a project folder")
     parser.add_argument("--count", type=int, default=10_000, help="vectors at least")
     parser.add_argument("--seed", type=int, default=1, help="of the random vectors")
 
@@ -195,6 +225,6 @@ def arguments(parser: ArgumentParser) -> None:
 COMMAND = Command(
     run=lambda args: verify(args.path, count=args.count, seed=args.seed),
     arguments=arguments,
-    description="Compiles the exported firmware and compares it with the golden model, bit for bit, on the shipped, "
-    "corner and random vectors. Example: detfm verify runs/firmware --count 100000",
+    description="Compiles the exported firmware (HLS: g++, RTL: Verilator) and compares it with the golden model, bit "
+    "for bit, on the shipped, corner and random vectors. Example: detfm verify runs/firmware --count 100000",
 )

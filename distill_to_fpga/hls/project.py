@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +15,11 @@ from distill_to_fpga.estimate import Estimate, estimate
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.hls.readme import readme
-from distill_to_fpga.hls.sources import fill, namespace, sources
+from distill_to_fpga.hls.sources import fill, sources
+from distill_to_fpga.manifest import GRAPH, HLS, write_manifest
 from distill_to_fpga.vectors import Vectors
-from foundation import __version__
-from foundation.errors import DataError, RunError, missing_extra
+from foundation.errors import RunError, missing_extra
 
-MANIFEST = "manifest.json"
-GRAPH = "graph.json"
-FORMAT = "detfm.hls_project"
-FORMAT_VERSION = 1
 AP_TYPES = (
     *("ap_common.h", "ap_decl.h", "ap_fixed.h", "ap_fixed_base.h", "ap_fixed_ref.h", "ap_fixed_special.h", "ap_int.h"),
     *("ap_int_base.h", "ap_int_ref.h", "ap_int_special.h", "etc/ap_private.h"),
@@ -92,7 +86,7 @@ def export_graph(
     for name, source in headers.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, root / name)
-    write_manifest(root, graph, cost)
+    write_manifest(root, graph, HLS, estimate=cost.summary())
     return cost
 
 
@@ -131,49 +125,3 @@ def vector_files(graph: FixedPointGraph, vectors: Vectors) -> dict[str, str]:
 
 def lines(words: np.ndarray) -> str:
     return "".join(" ".join(map(str, row)) + "\n" for row in words.tolist())
-
-
-def write_manifest(root: Path, graph: FixedPointGraph, cost: Estimate) -> None:
-    """`manifest.json`: what this is, and the SHA-256 of every other file."""
-    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name != MANIFEST)
-    data = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "detfm": __version__,
-        "name": graph.name,
-        "version": graph.version,
-        "namespace": namespace(graph),
-        "estimate": cost.summary(),
-        "sha256": {name: sha256(root / name) for name in files},
-    }
-    (root / MANIFEST).write_text(json.dumps(data, indent=1) + "\n")
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def check_manifest(root: Path) -> None:
-    """Every file is there and has the bytes that were exported.
-
-    Raises:
-        RunError: not a project folder.
-        DataError: a file is missing or has been changed; names all of them.
-    """
-    if not (root / MANIFEST).is_file():
-        raise RunError(f"{root} is not an exported project: it has no {MANIFEST}; `detfm export` makes one")
-    try:
-        data = json.loads((root / MANIFEST).read_text())
-        if (data["format"], data["format_version"]) != (FORMAT, FORMAT_VERSION):
-            raise DataError(f"{root / MANIFEST}: expected {FORMAT} version {FORMAT_VERSION}")
-        recorded = dict(data["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root / MANIFEST} is damaged: {error}; export the project again") from error
-    wrong = []
-    for name, digest in recorded.items():
-        if not (root / name).is_file():
-            wrong.append(f"{name} is missing")
-        elif sha256(root / name) != digest:
-            wrong.append(f"{name} has been changed")
-    if wrong:
-        raise DataError(f"{root} is not what was exported: {'; '.join(wrong)}. Export it again")

@@ -107,25 +107,21 @@ def _(op: ops.Quantize, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
     overflow = {"saturate": "SAT", "wrap": "WRAP"}[op.type.overflow]
     rounding = {"half_up": "RND", "truncate": "TRN"}[op.type.rounding]
     quantized = np.asarray(values[0].quantize(sign, out.bits - sign - fraction, fraction, overflow, rounding))
+    low, high = (np.broadcast_to(end, out.shape) for end in (op.type.low, op.type.high))
     for at, before in np.ndenumerate(np.asarray(values[0])):
         if before.low == before.high:  # alkaid wraps constants to twice the range of an unsigned type
-            quantized[at] = constant(quantized_constant(op, before.low, *(f[at] for f in fields(op, out))))
+            quantized[at] = constant(quantized_constant(op, before.low, int(low[at]), int(high[at]), int(fraction[at])))
     return quantized
-
-
-def fields(op: ops.Quantize, out: Wire) -> list[np.ndarray]:
-    kind = op.type
-    return [np.broadcast_to(field, out.shape) for field in (kind.low, kind.high, kind.fraction)]
 
 
 def quantized_constant(op: ops.Quantize, value: float, low: int, high: int, fraction: int) -> float:
     half = 0.5 if op.type.rounding == "half_up" else 0.0
-    integer = math.floor(math.ldexp(value, int(fraction)) + half)
+    integer = math.floor(math.ldexp(value, fraction) + half)
     if op.type.overflow == "saturate":
-        integer = min(max(integer, int(low)), int(high))
+        integer = min(max(integer, low), high)
     else:
-        integer = (integer - int(low)) % (int(high) - int(low) + 1) + int(low)
-    return math.ldexp(integer, -int(fraction))
+        integer = (integer - low) % (high - low + 1) + low
+    return math.ldexp(integer, -fraction)
 
 
 def constant(value: float) -> Any:
@@ -224,5 +220,5 @@ def _(op: ops.Slice, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
     return op.take(np.asarray(values[0]))
 
 
-def power(exponent: np.ndarray) -> np.ndarray:
-    return 2.0 ** np.asarray(exponent, dtype=np.float64)
+def power(exponent: np.ndarray | np.integer) -> np.ndarray:
+    return np.asarray(2.0 ** np.asarray(exponent, dtype=np.float64))
