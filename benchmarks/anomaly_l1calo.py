@@ -20,7 +20,7 @@ from foundation.store.ingest import ingest
 
 FRACTIONS = {"train": 0.5, "val": 0.1, "test": 0.4}
 ROWS = RowsConfig(label="sample", classes=("zero_bias",))
-ARMS = (Arm("conv_autoencoder"), Arm("isolation_forest"))
+ARMS = (Arm("conv_autoencoder"),)
 WITHIN = 0.05  # relative difference of total Et in a pair
 
 
@@ -40,7 +40,7 @@ def l1calo(folder: Path, data: Path, seeds: Sequence[int], quick: bool) -> Figur
           f" {et[signal].mean():.0f} GeV; {len(pairs[0])} pairs matched in total Et")  # fmt: skip
     row("", ["AUC", "matched Et"])
     aucs = {name: _aucs([columns[name]], signal, pairs) for name in ("total_et", "leading_region_et", "multiplicity")}
-    for arm in ARMS[: 1 if quick else None]:
+    for arm in ARMS:
         each = [scores_of(fitted(where, folder, arm, seed, ROWS, quick), store, ("test",))["test"]
                 for seed in seeds_of(arm, seeds)]  # fmt: skip
         clear()
