@@ -52,7 +52,8 @@ def front_picture(
     ax.set_xlabel(MEASURES[names[0]].text)
     ax.set_ylabel(f"{MEASURES[names[1]].text} (val)")
     ax.margins(0.08)
-    ax.legend(loc="best")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="best")
     return fig
 
 

@@ -53,9 +53,9 @@ def _default_space() -> dict[str, Dimension]:
     return {
         "student.kind": Dimension(("deepsets", "mlp")),
         "student.tokens": Dimension((4, 8, 16)),
-        "student.phi": Dimension(((8,), (16, 8), (32, 16)), when={"student.kind": ("deepsets",)}),
-        "student.rho": Dimension(((8,), (16,), (32,)), when={"student.kind": ("deepsets",)}),
-        "student.hidden": Dimension(((16,), (32, 16), (32, 32)), when={"student.kind": ("mlp",)}),
+        "student.phi": Dimension(([8], [16, 8], [32, 16]), when={"student.kind": ("deepsets",)}),
+        "student.rho": Dimension(([8], [16], [32]), when={"student.kind": ("deepsets",)}),
+        "student.hidden": Dimension(([16], [32, 16], [32, 32]), when={"student.kind": ("mlp",)}),
         "distill.lut_budget": Dimension(low=500, high=20_000, log=True),
         "distill.alpha": Dimension((0.5, 0.7, 0.9)),
     }
@@ -122,7 +122,7 @@ class SearchConfig:
                 raise ConfigError(f"{where}: low < high are needed, above 0 if log; they are {low} and {high}")
             if not _numeric(name):
                 raise ConfigError(f"{where} is no number: give choices")
-            if whole(name) and not (low.is_integer() and high.is_integer()):
+            if whole(name) and not (float(low).is_integer() and float(high).is_integer()):
                 raise ConfigError(f"{where} is a whole number; low and high are {low} and {high}")
         elif len({json.dumps(value) for value in dimension.choices}) < len(dimension.choices):
             raise ConfigError(f"{where} has a choice twice")

@@ -7,6 +7,7 @@ would have drawn. A trial that was interrupted is repeated with its settings und
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+REPEATS = "repeats"  # attribute of a trial that has the settings of another, which was interrupted
 JOURNAL, NAME = "journal.jsonl", "search"
 ERROR, RECORD = "error", "record"  # attributes of a trial that has ended by itself
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -42,6 +44,8 @@ class Reseeded(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.inner = _sampler(self.cfg, ordinal(study, trial.number))
         self.inner.before_trial(study, trial)
+        if REPEATS in trial.user_attrs:  # optuna does not ask for settings that are given; a generation is told by this
+            self.inner.sample_relative(study, trial, self.inner.infer_relative_search_space(study, trial))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         return self.inner.infer_relative_search_space(study, trial)
@@ -60,8 +64,11 @@ def _sampler(cfg: SearchConfig, number: int) -> BaseSampler:
     seed = int(np.random.default_rng([cfg.seed, number]).integers(2**31))
     if cfg.sampler == "tpe":
         return TPESampler(n_startup_trials=cfg.startup, multivariate=True, constant_liar=True, seed=seed)
-    genetic = NSGAIISampler if cfg.sampler == "nsga2" else NSGAIIISampler
-    return genetic(population_size=cfg.startup, seed=seed)
+    if cfg.sampler == "nsga2":
+        return NSGAIISampler(population_size=cfg.startup, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # says that its arguments may change
+        return NSGAIIISampler(population_size=cfg.startup, seed=seed)
 
 
 def open_study(folder: Path, cfg: SearchConfig) -> Study:
@@ -115,7 +122,7 @@ def running(study: Study) -> list[FrozenTrial]:
 def repeat(study: Study, number: int) -> None:
     """Ends a trial that was interrupted, and puts its settings first in the queue."""
     trial = study.get_trials(deepcopy=False)[number]
-    study.enqueue_trial(trial.params, user_attrs={"repeats": number})
+    study.enqueue_trial(trial.params, user_attrs={REPEATS: number})
     study.tell(number, state=TrialState.FAIL)
 
 
