@@ -100,7 +100,8 @@ def export_rtl(
     core = pipelined(graph, replay(graph), clock_ns, part)
     for name, text in texts(graph, core, vectors, clock_ns, part).items():
         write(root / name, text)
-    shutil.copyfile(library_licence(), root / "src" / "alkaid" / "LICENSE")
+    if core.library:
+        shutil.copyfile(library_licence(), root / "src" / "alkaid" / "LICENSE")
     counted = synthesize(sorted((root / "src").rglob("*.v")), namespace(graph)) if synthesis else None
     cost = RtlCost(
         estimate(graph, clock_ns), core.luts, core.latency_cycles, core.register_bits, core.stage_ns, counted

@@ -11,7 +11,7 @@ import numpy as np
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops, run
 from distill_to_fpga.graph.exact import lowest_terms
 from distill_to_fpga.graph.ops import Op
-from distill_to_fpga.graph.types import GraphError
+from distill_to_fpga.graph.types import FixedType, GraphError
 from distill_to_fpga.vectors import make_vectors
 from foundation.errors import missing_extra
 
@@ -102,25 +102,55 @@ def _(op: ops.Shift, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
 
 @symbols.register
 def _(op: ops.Quantize, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
-    live = out.bits > 0
-    fraction, sign = np.where(live, out.fraction, 0), np.where(live, out.signed, False).astype(int)
-    overflow = {"saturate": "SAT", "wrap": "WRAP"}[op.type.overflow]
-    rounding = {"half_up": "RND", "truncate": "TRN"}[op.type.rounding]
-    quantized = np.asarray(values[0].quantize(sign, out.bits - sign - fraction, fraction, overflow, rounding))
-    low, high = (np.broadcast_to(end, out.shape) for end in (op.type.low, op.type.high))
-    for at, before in np.ndenumerate(np.asarray(values[0])):
-        if before.low == before.high:  # alkaid wraps constants to twice the range of an unsigned type
-            quantized[at] = constant(quantized_constant(op, before.low, int(low[at]), int(high[at]), int(fraction[at])))
-    return quantized
+    parts = (np.asarray(values[0]), out.signed, out.bits, out.fraction, op.type.low, op.type.high)
+    columns = [array.reshape(-1).tolist() for array in np.broadcast_arrays(*parts)]
+    quantized = [quantizer(op.type, *element) for element in zip(*columns)]
+    return np.array(quantized, dtype=object)
 
 
-def quantized_constant(op: ops.Quantize, value: float, low: int, high: int, fraction: int) -> float:
-    half = 0.5 if op.type.rounding == "half_up" else 0.0
+def quantizer(kind: FixedType, x: Any, signed: bool, bits: int, fraction: int, low: int, high: int) -> Any:
+    """One element to its type. alkaid saturates by comparing and choosing twice; testing the bits that fall off takes
+    half the logic and no carry."""
+    if not bits:
+        return constant(0.0)
+    half_up = kind.rounding == "half_up"
+    if x.low == x.high:  # alkaid wraps constants to twice the range of an unsigned type
+        return constant(quantized_constant(kind, x.low, low, high, fraction))
+    if half_up and x.kif[2] > fraction:
+        x = x + 2.0 ** (-fraction - 1)
+    sign, integer, _ = x.kif
+    room = bits - fraction - signed  # places before the binary point
+    if kind.overflow == "wrap" or (integer <= room and sign <= signed):
+        return x.quantize(int(signed), room, fraction, "WRAP", "TRN")
+    kept = x.quantize(0, room, fraction, "WRAP", "TRN")
+    beyond = x.bits[sign : sign + integer - room] if integer > room else None
+    return saturated(x.msb() if sign else None, beyond, kept, signed, room, fraction)
+
+
+def saturated(negative: Any, beyond: Any, kept: Any, signed: bool, room: int, fraction: int) -> Any:
+    """`kept` has the bits that fit; `beyond` those above them, the sign `negative` apart."""
+    if beyond is not None:
+        full = beyond.unary_bit_op("any")
+        full = full if negative is None or not signed else full & ~negative
+        kept = (kept | everywhere(full, fraction)).quantize(0, room, fraction)
+    if negative is None:
+        return kept
+    if not signed:
+        return kept & everywhere(~negative, fraction)
+    if beyond is not None:
+        kept = kept & everywhere(~(negative & ~beyond.unary_bit_op("all")), fraction)
+    return kept | -negative * 2.0**room
+
+
+def everywhere(bit: Any, fraction: int) -> Any:
+    """A bit in all places down to `fraction`: minus one LSB, or nothing."""
+    return -bit * 2.0**-fraction
+
+
+def quantized_constant(kind: FixedType, value: float, low: int, high: int, fraction: int) -> float:
+    half = 0.5 if kind.rounding == "half_up" else 0.0
     integer = math.floor(math.ldexp(value, fraction) + half)
-    if op.type.overflow == "saturate":
-        integer = min(max(integer, low), high)
-    else:
-        integer = (integer - low) % (high - low + 1) + low
+    integer = min(max(integer, low), high) if kind.overflow == "saturate" else (integer - low) % (high - low + 1) + low
     return math.ldexp(integer, -fraction)
 
 

@@ -58,7 +58,7 @@ def test_graphs_that_alkaid_got_wrong(seed):
 
 def test_a_wrong_network_is_refused(monkeypatch):
     monkeypatch.setattr(replay, "winner", lambda a, b: a)
-    with pytest.raises(GraphError, match="differs from the golden model: output 'scores' element 0 is -1.5"):
+    with pytest.raises(GraphError, match=r"differs from the golden model: output 'scores' element 0 is -1\.5"):
         replay.replay(every_operation())
 
 
