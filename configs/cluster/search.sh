@@ -14,7 +14,7 @@
 #SBATCH --signal=B:USR1@60
 
 TEACHER=${TEACHER:-runs/finetune}      # a finetune or anomaly run; all nodes must see it, its data and OUT
-CONFIG=${CONFIG:-search/quickstart}    # a shipped preset or a YAML file
+CONFIG=${CONFIG:-quickstart/search}    # a shipped preset or a YAML file
 OUT=${OUT:-runs/search}                # folder of the search
 DETFM=${DETFM:-.venv/bin/detfm}        # the command; modules and such may be loaded above this line
 

@@ -273,5 +273,5 @@ COMMAND = Command(
     description="Trains students of many kinds, sizes and prices, judged on held-out examples (never on the test set) "
     "by several figures at once, and keeps those that no other beats in all of them: the Pareto front. Every trial is "
     "kept; evaluate and export take any of them by --trial. "
-    "Example: detfm search runs/finetune --cfg search/quickstart --cfg.trials 40 --processes 2 --out runs/search",
+    "Example: detfm search runs/finetune --cfg quickstart/search --cfg.trials 40 --processes 2 --out runs/search",
 )

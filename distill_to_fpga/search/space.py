@@ -56,7 +56,7 @@ def _default_space() -> dict[str, Dimension]:
         "student.phi": Dimension(([8], [16, 8], [32, 16]), when={"student.kind": ("deepsets",)}),
         "student.rho": Dimension(([8], [16], [32]), when={"student.kind": ("deepsets",)}),
         "student.hidden": Dimension(([16], [32, 16], [32, 32]), when={"student.kind": ("mlp",)}),
-        "distill.lut_budget": Dimension(low=500, high=20_000, log=True),
+        "distill.lut_budget": Dimension(low=1000.0, high=20_000.0, log=True),
         "distill.alpha": Dimension((0.5, 0.7, 0.9)),
     }
 
