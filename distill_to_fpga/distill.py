@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from distill_to_fpga.budget import Board, beta, corrected, counting, first_price
 from distill_to_fpga.inputs import HardwareLayout, layout_of
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.quantize import Mode, Width
-from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, scaling_of
+from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, quantize_after_training, scaling_of
 from distill_to_fpga.students.student import size
 from foundation.errors import TrainingError
 from foundation.progress import progress
@@ -76,12 +76,17 @@ def distill(
         TrainingError: the loss became NaN; names the step.
     """
     config.check()
+    config.check_student(student_config)
     train = checked(train, config, student_config, classes, regressions)
     offset, shift = scaling_of(student_config, np.asarray(train.integers))
-    student = build_student(student_config, offset, shift, classes, regressions, seed)
+    after = config.quantize_after if student_config.quantized else 0
+    trained_as = replace(student_config, quantized=False) if after else student_config
+    student = build_student(trained_as, offset, shift, classes, regressions, seed)
     start = time.monotonic()
     trained, history = _train(student, config, train, validation, seed, layout)
-    if student_config.quantized:
+    if after:
+        trained = quantize_after_training(trained, np.asarray(train.integers), after)
+    elif student_config.quantized:
         trained = freeze(trained, np.asarray(train.integers))
     return Distilled(trained, history, time.monotonic() - start)
 

@@ -40,6 +40,8 @@ class DistillConfig:
         beta_end: price towards which beta rises geometrically over the first 80% of the steps, so that accuracy is
             learnt first and width later; not used with a budget.
         gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
+        quantize_after: a baseline: the student is trained in floating point, then every number is rounded to so many
+            bits, the sign included, without further training. 0: it is quantised while it is trained.
     """
 
     steps: int = 3000
@@ -55,6 +57,7 @@ class DistillConfig:
     beta_start: float = 1e-7
     beta_end: float = 5e-6
     gamma: float = 1e-7
+    quantize_after: int = 0
 
     def check(self) -> None:
         """Raises ConfigError naming the first setting out of range."""
@@ -70,6 +73,16 @@ class DistillConfig:
                 raise ConfigError(f"{name} must be at least 1; it is {budget}")
         if self.lut_budget is not None and self.ebops_budget is not None:
             raise ConfigError("lut_budget and ebops_budget are both given: set one of them to null")
+        if self.quantize_after and not 2 <= self.quantize_after <= 16:
+            raise ConfigError(f"quantize_after must be 0 or 2 to 16 bits; it is {self.quantize_after}")
+
+    def check_student(self, shape: StudentConfig) -> None:
+        """Raises ConfigError: a budget for a student whose widths nothing moves."""
+        if self.budget is not None and shape.quantized and (self.quantize_after or not shape.learns_widths):
+            raise ConfigError(
+                "lut_budget and ebops_budget move the widths of weights while they are trained, and those of this "
+                "baseline (uniform_bits, ternary, binary, quantize_after) stay: set the budget to null"
+            )
 
     @property
     def budget(self) -> int | None:

@@ -73,6 +73,26 @@ def quantize(x: Float[Array, ...], fraction: Float[Array, ...]) -> Float[Array, 
     return q + (x - stop_gradient(x)) + math.log(2) * delta * (f - stop_gradient(f))
 
 
+def quantize_uniform(
+    x: Float[Array, ...], low: Float[Array, ...], high: Float[Array, ...], bits: int
+) -> Float[Array, ...]:
+    """x as a number of `bits` bits, its sign included, whose range holds [low, high]; saturates; straight-through.
+
+    Nothing is learnt of the format: where the point stands follows from the range.
+    """
+    low, high = stop_gradient(low), stop_gradient(high)
+    fraction = uniform_fraction(low, high, bits)
+    magnitude = power_of_two(bits - (low < 0))
+    integers = round_half_up(stop_gradient(x) * power_of_two(fraction))
+    q = jnp.clip(integers, jnp.where(low < 0, -magnitude, 0), magnitude - 1) * power_of_two(-fraction)
+    return q + (x - stop_gradient(x))
+
+
+def uniform_fraction(low: Float[Array, ...], high: Float[Array, ...], bits: int) -> Int[Array, ...]:
+    """Fractional bits of numbers of `bits` bits, the sign included, whose range holds [low, high]."""
+    return jnp.minimum(bits - (low < 0) - integer_bits(low, high), MAX_FRACTION)
+
+
 def integer_bits(low: Float[Array, ...], high: Float[Array, ...]) -> Int[Array, ...]:
     """Bits above the binary point that hold [low, high], the sign bit not counted.
 
@@ -118,14 +138,15 @@ class ActivationQuantizer(nnx.Module):
 
     Attributes:
         fraction: fractional bits, of shape `shape`.
+        uniform: 0, or bits of every value, the sign included: then the fraction is not learnt but follows the range.
         low, high: extremes seen, same shape.
         bits, signed: the integer type set by calibration, same shape; outside its range, values saturate.
         copies: in how many places of the circuit each of these widths occurs (tokens that share a network).
     """
 
     def __init__(self, shape: tuple[int, ...], fraction: Any, copies: int = 1):
-        self.copies = copies
-        self.fraction = Width(jnp.broadcast_to(jnp.asarray(fraction, jnp.float32), shape))
+        self.copies, self.uniform = copies, 0
+        self.fraction: nnx.Variable = Width(jnp.broadcast_to(jnp.asarray(fraction, jnp.float32), shape))
         self.low, self.high = Extreme(jnp.zeros(shape)), Extreme(jnp.zeros(shape))
         self.bits = Calibrated(jnp.zeros(shape, jnp.int32))
         self.signed = Calibrated(jnp.zeros(shape, jnp.int32))
@@ -135,6 +156,8 @@ class ActivationQuantizer(nnx.Module):
             return x
         if mode != "fixed":
             self._record(stop_gradient(x), PEAK_DECAY if mode == "train" else 1.0)
+            if self.uniform and mode == "train":
+                return quantize_uniform(x, self.low[...], self.high[...], self.uniform)
             return quantize(x, self.fraction[...])
         fraction = self.fraction[...].astype(jnp.int32)
         magnitude = power_of_two(self.bits[...] - self.signed[...])
@@ -152,6 +175,8 @@ class ActivationQuantizer(nnx.Module):
         """Bits per element, the sign bit not counted."""
         if mode == "fixed":
             return (self.bits[...] - self.signed[...]).astype(jnp.float32)
+        if self.uniform:
+            return self.uniform - (self.low[...] < 0).astype(jnp.float32)
         fraction = self.fraction[...]
         low, high = (stop_gradient(quantize(v[...], fraction)) for v in (self.low, self.high))
         return bit_width(low, high, fraction, group=self.copies)
@@ -160,12 +185,23 @@ class ActivationQuantizer(nnx.Module):
         """About the LUTs that rounding and saturation take: one and a half for each bit."""
         return 1.5 * self.copies * width.sum()
 
+    def make_uniform(self, bits: int) -> None:
+        """Every value gets `bits` bits; until `settle`, calibration sees the values as fine as can be."""
+        self.uniform = bits
+        self.fraction = Calibrated(jnp.full(self.fraction.shape, float(MAX_FRACTION), self.low.dtype))
+
+    def settle(self) -> None:
+        """Sets a uniform quantiser's fraction by the recorded extremes."""
+        low, high = self.low[...], self.high[...]
+        self.fraction[...] = jnp.where(high > low, uniform_fraction(low, high, self.uniform), 0).astype(low.dtype)
+
     def freeze(self) -> None:
         """Sets the integer type from the recorded extremes; the fraction becomes whole."""
         fraction = whole_fraction(self.fraction)
         low, high = (on_grid(extreme, fraction) for extreme in (self.low, self.high))
         signed = low < 0
         bits = np.maximum(np.frexp(np.maximum(high, 0))[1], np.frexp(np.maximum(-low - 1, 0))[1]) + signed
+        bits = np.minimum(bits, self.uniform or bits)
         self.bits[...], self.signed[...] = jnp.asarray(bits, jnp.int32), jnp.asarray(signed, jnp.int32)
         self.fraction[...] = jnp.asarray(fraction)
 

@@ -41,6 +41,10 @@ class StudentConfig:
         quantized: false gives the floating-point student of the same shape, as a reference.
         weight_format: `digits`: a weight is a sum of a learnt number of signed powers of two, none of which is a pruned
             weight (see `distill_to_fpga.digits`); `bits`: it has learnt fractional bits (HGQ, arXiv:2405.00645).
+            Baselines: `ternary` and `binary`, one power of two for each output channel (see `distill_to_fpga.ternary`).
+        uniform_bits: a baseline: every activation and bias has so many bits, the sign included, and in format `bits`
+            every weight, too; none is learnt. The point stands where the range of the layer (of the channel, with that
+            granularity) needs it. 0: widths are learnt.
         weight_granularity: how many weights share one number of digits, or of bits: none, those of one output channel,
             or all of a layer.
         weight_digits: signed digits of a weight before training.
@@ -65,12 +69,18 @@ class StudentConfig:
     score_bits: int = 0
     score_integer: int = 14
     quantized: bool = True
-    weight_format: Literal["digits", "bits"] = "digits"
+    weight_format: Literal["digits", "bits", "ternary", "binary"] = "digits"
+    uniform_bits: int = 0
     weight_granularity: Literal["weight", "channel", "tensor"] = "weight"
     activation_granularity: Literal["channel", "tensor"] = "channel"
     weight_digits: int = 2
     weight_fraction: int = 6
     activation_fraction: int = 5
+
+    @property
+    def learns_widths(self) -> bool:
+        """Whether weights learn how many digits or bits they have: what a budget can move."""
+        return self.weight_format in ("digits", "bits") and not self.uniform_bits
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -99,6 +109,10 @@ class StudentConfig:
             raise ConfigError(
                 f"a score needs 4 < score_integer <= score_bits <= 32; they are {self.score_integer}, {self.score_bits}"
             )
+        if self.uniform_bits and not 2 <= self.uniform_bits <= 16:
+            raise ConfigError(f"uniform_bits must be 0 (widths are learnt) or 2 to 16; it is {self.uniform_bits}")
+        if self.uniform_bits and self.weight_format == "digits":
+            raise ConfigError("uniform_bits needs student.weight_format bits, ternary or binary: digits are learnt")
         if self.kind == "cnn":
             self._check_image()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from distill_to_fpga.quantize import MAX_FRACTION, ActivationQuantizer, integer_bits
+from distill_to_fpga.quantize import ActivationQuantizer
 from distill_to_fpga.students.layers import Dense, leaves
 from distill_to_fpga.students.student import CHUNK, Student, converted, forward
 
@@ -24,13 +25,11 @@ def freeze(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
         integers: calibration set; the whole training set, say.
     """
     with jax.enable_x64(True):
-        return snapshot(_calibrated(student, integers))
-
-
-def snapshot(student: Student) -> Student:
-    """A frozen copy of a student in training, its types from the extremes that activations have reached lately."""
-    with jax.enable_x64(True):
         exact = converted(student, np.float64)
+        for layer in leaves(exact.layers):
+            if isinstance(layer, ActivationQuantizer) and layer.uniform:
+                layer.settle()
+        exact = _calibrated(exact, integers)
         for layer in leaves(exact.layers):
             if isinstance(layer, (ActivationQuantizer, Dense)):
                 layer.freeze()
@@ -46,25 +45,12 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
         bits: of every number, its sign included; the range of a layer sets where they lie.
     """
     with jax.enable_x64(True):
-        fine = converted(student, np.float64)
-        for layer in leaves(fine.layers):
-            if isinstance(layer, ActivationQuantizer):
-                layer.fraction[...] = jnp.full_like(layer.fraction[...], MAX_FRACTION)
-            elif isinstance(layer, Dense):
-                for values, fraction in ((layer.kernel, layer.kernel_fraction), (layer.bias, layer.bias_fraction)):
-                    above = integer_bits(values[...].min(), values[...].max())
-                    fraction[...] = jnp.full_like(fraction[...], bits - 1 - above)
-        exact = _calibrated(fine, integers)
-        for layer in leaves(exact.layers):
-            if isinstance(layer, ActivationQuantizer):
-                low, high = jnp.asarray(layer.low), jnp.asarray(layer.high)
-                places = bits - (low < 0) - integer_bits(low, high)
-                layer.fraction[...] = jnp.where(high > low, places, 0).astype(low.dtype)
-    frozen = freeze(exact, integers)
-    for layer in leaves(frozen.layers):
-        if isinstance(layer, ActivationQuantizer):  # rounding up may have opened one more bit at the very top
-            layer.bits[...] = jnp.minimum(layer.bits[...], bits)
-    return frozen
+        rounded = converted(student, np.float64)
+        rounded.config = dataclasses.replace(student.config, quantized=True, weight_format="bits", uniform_bits=bits)
+        for layer in leaves(rounded.layers):
+            if isinstance(layer, (ActivationQuantizer, Dense)):
+                layer.make_uniform(bits)
+        return freeze(_calibrated(rounded, integers), integers)
 
 
 def _calibrated(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:

@@ -26,16 +26,18 @@ from distill_to_fpga.quantize import (
     on_grid,
     power_of_two,
     quantize,
+    quantize_uniform,
     round_half_up,
     whole_fraction,
 )
+from distill_to_fpga.ternary import quantize_binary, quantize_ternary
 
 SPAN_BITS = 5  # a score spans 2^5 = 32 standard deviations of what the teacher says
 ADDER_OVERHEAD = 1.5  # bits by which an adder of a product is wider than its input, on average of adder graphs
 BITS_PER_DIGIT = 2.0  # what a further digit adds to the width of a weight
 DIGITS_PER_BIT = 1 / 3  # digits of a random number of many bits (Avizienis 1961)
 Granularity = Literal["weight", "channel", "tensor"]
-WeightFormat = Literal["digits", "bits"]
+WeightFormat = Literal["digits", "bits", "ternary", "binary"]
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ class Dense(nnx.Module):
         kernel_fraction: learnt fractional bits, broadcastable to kernel (format `bits`); of a frozen layer those of its
             grid.
         bias_fraction: the same of the bias.
+        uniform: 0, or bits of every bias and, in format `bits`, of every weight: then no fraction is learnt.
         copies: how many times the layer stands in the circuit (once per token where tokens share it).
     """
 
@@ -183,33 +186,63 @@ class Dense(nnx.Module):
         random: np.random.Generator,
         copies: int = 1,
     ):
-        self.copies, self.format = copies, settings.format
-        granularity = settings.granularity
+        self.copies, self.format, self.uniform = copies, settings.format, 0
+        self.granularity = granularity = settings.granularity
         shape = {"weight": (inputs, outputs), "channel": (1, outputs), "tensor": (1, 1)}[granularity]
         kernel = random.normal(0.0, math.sqrt(2 / inputs), (inputs, outputs))  # arXiv:1502.01852
         self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs))
         if settings.format == "digits":
             self.kernel_digits = Width(jnp.full(shape, settings.digits, jnp.float32))
-            self.kernel_fraction: nnx.Variable = Calibrated(jnp.zeros(kernel.shape))
+        if settings.format == "bits":
+            self.kernel_fraction: nnx.Variable = Width(jnp.full(shape, settings.fraction, jnp.float32))
         else:
-            self.kernel_fraction = Width(jnp.full(shape, settings.fraction, jnp.float32))
-        self.bias_fraction = Width(jnp.full(outputs if granularity != "tensor" else 1, settings.fraction, jnp.float32))
+            self.kernel_fraction = Calibrated(jnp.zeros(kernel.shape))
+        self.bias_fraction: nnx.Variable = Width(
+            jnp.full(outputs if granularity != "tensor" else 1, settings.fraction, jnp.float32)
+        )
 
     def __call__(self, x: Float[Array, "B *N I"], mode: Mode) -> Float[Array, "B *N O"]:
         kernel, bias = self.kernel[...], self.bias[...]
         if mode != "float":
-            kernel, bias = self.quantized(mode), quantize(bias, self.bias_fraction[...])
+            kernel, bias = self.quantized(mode), self.quantized_bias(mode)
         # The default precision of a GPU or TPU would round the products.
         return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST) + bias
 
     def quantized(self, mode: Mode) -> Float[Array, "I O"]:
         """The kernel as the circuit has it."""
-        if self.format == "bits":
-            return quantize(self.kernel[...], self.kernel_fraction[...])
+        kernel = self.kernel[...]
+        if self.learns_bits:
+            return quantize(kernel, self.kernel_fraction[...])
         if mode == "fixed":
-            return self.kernel[...]  # frozen
+            return kernel  # frozen
+        if self.format == "bits":
+            axes = 0 if self.granularity == "channel" else None
+            return quantize_uniform(kernel, kernel.min(axes), kernel.max(axes), self.uniform)
+        if self.format in FEW_VALUES:
+            return FEW_VALUES[self.format](kernel)
         return quantize_digits(self.kernel[...], jnp.broadcast_to(self.kernel_digits[...], self.kernel.shape))
+
+    def quantized_bias(self, mode: Mode) -> Float[Array, " O"]:
+        """The bias as the circuit has it."""
+        bias = self.bias[...]
+        if not self.uniform:
+            return quantize(bias, self.bias_fraction[...])
+        return bias if mode == "fixed" else quantize_uniform(bias, bias.min(), bias.max(), self.uniform)
+
+    @property
+    def learns_bits(self) -> bool:
+        """Whether each weight learns how many bits it has."""
+        return self.format == "bits" and not self.uniform
+
+    def make_uniform(self, bits: int) -> None:
+        """Every bias gets `bits` bits and, unless weights are ternary or binary, every weight too."""
+        self.uniform = bits
+        if self.format == "digits":
+            self.format = "bits"
+            del self.kernel_digits
+        self.kernel_fraction = Calibrated(jnp.zeros_like(self.kernel[...]))
+        self.bias_fraction = Calibrated(jnp.zeros_like(self.bias[...]))
 
     @property
     def weight_width(self) -> nnx.Variable:
@@ -218,12 +251,14 @@ class Dense(nnx.Module):
 
     def widths(self, mode: Mode) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
         """Bits of every weight and of every bias, from the first to the last non-zero one; signs not counted."""
-        bias = constant_width(self.bias[...], self.bias_fraction[...])
-        if self.format == "bits":
+        if self.uniform:
+            bias = _bits_of(self.quantized_bias(mode))
+        else:
+            bias = constant_width(self.bias[...], self.bias_fraction[...])
+        if self.learns_bits:
             return constant_width(self.kernel[...], self.kernel_fraction[...]), bias
-        quantized = jax.lax.stop_gradient(self.quantized(mode))
-        bits = constant_width(quantized, jnp.full((1, 1), float(MAX_FRACTION)))
-        return jax.lax.stop_gradient(bits) + BITS_PER_DIGIT * self._digits_slope(), bias
+        bits = _bits_of(self.quantized(mode))
+        return bits + BITS_PER_DIGIT * self._digits_slope() if self.format == "digits" else bits, bias
 
     def digits(self, mode: Mode) -> Float[Array, "I O"]:
         """Signed digits of every weight: the adders of its product."""
@@ -231,6 +266,8 @@ class Dense(nnx.Module):
         actual = count_digits((quantized * 2.0**MAX_FRACTION).astype(jnp.int32))
         if self.format == "digits":
             return actual + self._digits_slope()
+        if not self.learns_bits:
+            return actual
         bits, _ = self.widths(mode)
         slope = jnp.where(jax.lax.stop_gradient(bits) <= 1, 1.0, DIGITS_PER_BIT)
         return actual + slope * (bits - jax.lax.stop_gradient(bits))
@@ -257,14 +294,21 @@ class Dense(nnx.Module):
 
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""
-        if self.format == "digits":
-            quantized = np.asarray(self.quantized("calibrate"), np.float64)
-            whole = np.full(quantized.shape, float(MAX_FRACTION))
-            self.kernel[...] = jnp.asarray(quantized, jnp.float32)
-            self.kernel_fraction[...] = jnp.asarray(_least_fraction(quantized * 2.0**whole, whole), jnp.float32)
-        else:
+        if self.learns_bits:
             self._freeze(self.kernel, self.kernel_fraction)
-        self._freeze(self.bias, self.bias_fraction)
+        else:
+            self._freeze_as(self.quantized("calibrate"), self.kernel, self.kernel_fraction)
+        if self.uniform:
+            self._freeze_as(self.quantized_bias("calibrate"), self.bias, self.bias_fraction)
+        else:
+            self._freeze(self.bias, self.bias_fraction)
+
+    @staticmethod
+    def _freeze_as(quantized: Array, values: nnx.Variable, fraction: nnx.Variable) -> None:
+        exact = np.asarray(quantized, np.float64)
+        whole = np.full(exact.shape, float(MAX_FRACTION))
+        values[...] = jnp.asarray(exact, jnp.float32)
+        fraction[...] = jnp.asarray(_least_fraction(exact * 2.0**whole, whole), jnp.float32)
 
     @staticmethod
     def _freeze(values: nnx.Variable, fraction: nnx.Variable) -> None:
@@ -272,6 +316,15 @@ class Dense(nnx.Module):
         integers = on_grid(values, whole)
         values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
         fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
+
+
+FEW_VALUES = {"ternary": quantize_ternary, "binary": quantize_binary}
+
+
+def _bits_of(quantized: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Bits of constants as they are, without a gradient."""
+    constants = jax.lax.stop_gradient(quantized)
+    return jax.lax.stop_gradient(constant_width(constants, jnp.full((1,) * constants.ndim, float(MAX_FRACTION))))
 
 
 def _least_fraction(integers: Float[np.ndarray, "..."], fraction: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

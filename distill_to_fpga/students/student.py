@@ -98,6 +98,10 @@ def build_student(
         raise ConfigError(f"score_bits {config.score_bits}: the one output is a score, not {[*classes, *regressions]}")
     builder = Builder(config, np.random.default_rng(seed))
     layers = FAMILIES[config.kind](builder, InputScale(offset, shift), len(classes) + len(regressions))
+    if config.uniform_bits:
+        for layer in leaves(layers):
+            if isinstance(layer, (ActivationQuantizer, Dense)):
+                layer.make_uniform(config.uniform_bits)
     return Student(config, classes, regressions, layers)
 
 
