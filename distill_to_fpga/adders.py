@@ -25,7 +25,8 @@ class AdderGraph:
 
     Attributes:
         adders: two-operand additions and subtractions.
-        luts: full-adder cells, about one LUT each: widths of the results less the bits that pass through.
+        luts: full-adder cells, one LUT each: places where both operands, or one and the carry, have a bit. The carry
+            out of the last is free, and so is a constant operand (counts of Yosys: docs/estimates.md).
         depth: adders in series on the longest path.
     """
 
@@ -73,8 +74,10 @@ def combine(a: Interval, b: Interval, shift: int, sign: int) -> tuple[Interval, 
     a = (a[0] << max(-shift, 0), a[1] << max(-shift, 0))
     b = (b[0] << max(shift, 0), b[1] << max(shift, 0))
     result = (a[0] + b[0], a[1] + b[1]) if sign > 0 else (a[0] - b[1], a[1] - b[0])
+    if a[0] == a[1] or b[0] == b[1]:
+        return result, 0
     untouched = abs(shift) if shift > 0 or sign > 0 else 0  # low bits of the finer operand, unless it is negated
-    return result, max(width(result) - untouched, 1)
+    return result, max(min(width(result), max(width(a), width(b))) - untouched, 1)
 
 
 class Network:

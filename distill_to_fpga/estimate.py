@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import singledispatch
-from math import ceil
 from typing import Any
 
 import numpy as np
 
 from distill_to_fpga.adders import AdderGraph, adder_graph, combine
+from distill_to_fpga.devices import crossings, shares
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
 from distill_to_fpga.graph.exact import along_axis, lowest_terms, rounded
-from distill_to_fpga.graph.types import IntArray, magnitude_bits, objects
+from distill_to_fpga.graph.types import BoolArray, IntArray, magnitude_bits, objects
 
 METHOD = (
-    "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell)"
+    "estimate from the adder graph (canonical signed digits, shared two-term subexpressions; one LUT per adder cell), "
+    "calibrated against Yosys"
 )
-ADDER_NS = 1.0  # one carry-chain adder with its routing on UltraScale+; da4ml's users allow 5 of them in 5 ns
+ADDER_NS, CARRY_NS, LOGIC_NS = 1.09, 0.0254, 0.5  # an adder, each place of its carry, a LUT; with routing: alkaid's
+PRODUCT_LUTS = 1.42  # for each pair of bits: 115 LUTs of a 9 x 9 product in AMD DS255; Yosys builds twice as many
+MARGIN = 0.1  # of the clock period: its uncertainty
 NOTHING = AdderGraph(0, 0, 0)
 
 
@@ -30,6 +33,7 @@ class LayerEstimate:
         weight_bits: sum over the weights of the bits from the first to the last that is not zero, without the sign.
         ebops: effective bit operations.
         adders, luts, depth: see `AdderGraph`.
+        delays_ns: of what is in series on its longest path.
     """
 
     name: str
@@ -41,6 +45,7 @@ class LayerEstimate:
     adders: int
     luts: int
     depth: int
+    delays_ns: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,14 @@ class Estimate:
 
     @property
     def latency_cycles(self) -> int:
-        """Adders in series, as many per clock as its period allows."""
-        return max(1, ceil(self.total("depth") / max(1, int(self.clock_ns / ADDER_NS))))
+        """Registers in series from input to output of a pipeline: the longest path of each layer after that of the one
+        before, cut wherever the next element does not fit the period; registers at inputs and outputs."""
+        stages, used = 1, 0.0
+        for delay in (delay for layer in self.layers for delay in layer.delays_ns):
+            if used and used + delay > self.clock_ns * (1 - MARGIN):
+                stages, used = stages + 1, 0.0
+            used += delay
+        return stages + 1
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers for reports."""
@@ -67,7 +78,9 @@ class Estimate:
         return {**totals, **latency, "clock_ns": self.clock_ns, "method": self.method}
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.summary(), "layers": [asdict(layer) for layer in self.layers]}
+        summary = self.summary()
+        budget = {"devices": shares(summary["luts"]), "latency_crossings": crossings(summary["latency_ns"])}
+        return {**summary, **budget, "layers": [asdict(layer) for layer in self.layers]}
 
 
 def estimate(graph: FixedPointGraph, clock_ns: float = 5.0) -> Estimate:
@@ -78,7 +91,8 @@ def estimate(graph: FixedPointGraph, clock_ns: float = 5.0) -> Estimate:
         weights = enclosed_bits(node.op.weight) if isinstance(node.op, ops.Dense) else np.zeros(0, np.int64)
         adders = cost(node.op, graph.wires[node.name], *inputs)
         counts = (weights.size, int(np.count_nonzero(weights)), int(weights.sum()), ebops(node.op, *inputs))
-        layers.append(LayerEstimate(node.name, node.op.kind, *counts, adders.adders, adders.luts, adders.depth))
+        delays = series(node.op, graph.wires[node.name], adders.depth, *inputs)
+        layers.append(LayerEstimate(node.name, node.op.kind, *counts, adders.adders, adders.luts, adders.depth, delays))
     return Estimate(tuple(layers), clock_ns)
 
 
@@ -102,6 +116,23 @@ def enclosed_bits(integers: IntArray) -> IntArray:
     return np.asarray(magnitude_bits(0, objects(odd)), dtype=np.int64)
 
 
+def series(op: ops.Op, out: Wire, depth: int, *inputs: Wire) -> tuple[float, ...]:
+    """Delays on the longest path of an operation: its adders, and LUTs that choose or cut."""
+    bits = max([int(wire.bits.max(initial=0)) for wire in (out, *inputs)])
+    adder = ADDER_NS + CARRY_NS * max(bits - 1, 0)
+    match op:
+        case ops.Relu():
+            return (LOGIC_NS,) if np.any(inputs[0].low < 0) else ()
+        case ops.Quantize():
+            return (adder,) * depth + (LOGIC_NS,) * bool(np.any(saturating(op, out, inputs[0])))
+        case ops.Max() | ops.Argmax():
+            return (adder, LOGIC_NS) * depth
+        case ops.Mul():  # rows of carries, one under the other
+            rows = min(int(wire.bits.max(initial=0)) for wire in inputs)
+            return (ADDER_NS + CARRY_NS * rows * max(bits - 1, 0),) if rows else ()
+    return (adder,) * depth
+
+
 @singledispatch
 def cost(op: ops.Op, out: Wire, *inputs: Wire) -> AdderGraph:
     """Adders, LUTs and depth of an operation. Ports and mere rewiring cost nothing."""
@@ -122,22 +153,26 @@ def _(op: ops.Dense, out: Wire, *inputs: Wire) -> AdderGraph:
 @cost.register(ops.Add)
 @cost.register(ops.Sub)
 def _(op: ops.Op, out: Wire, *inputs: Wire) -> AdderGraph:
-    return AdderGraph(out.size, int(out.bits.sum()), 1)
+    widest = np.maximum(*(wire.bits - wire.fraction for wire in inputs)) + np.maximum(*(w.fraction for w in inputs))
+    return AdderGraph(out.size, int(np.minimum(widest, out.bits).sum()), 1)
 
 
 @cost.register
 def _(op: ops.Scale, out: Wire, *inputs: Wire) -> AdderGraph:
+    """Adders with a constant: carry chains without LUTs."""
     moved = np.broadcast_to(op.offset != 0, out.shape)
-    return AdderGraph(int(moved.sum()), int((out.bits * moved).sum()), int(moved.any()))
+    return AdderGraph(int(moved.sum()), 0, int(moved.any()))
 
 
 @cost.register
 def _(op: ops.Mul, out: Wire, *inputs: Wire) -> AdderGraph:
-    """An array multiplier: one cell per pair of bits, rows added in a tree; a square has each mixed pair once."""
+    """An array multiplier. A narrow square is a table: of up to six bits one LUT for each bit of the result, twice as
+    many for each bit more."""
     rows = np.minimum(inputs[0].bits, inputs[1].bits)
-    same = inputs[0].name == inputs[1].name
-    cells = int((rows * (rows + 1) // 2).sum()) if same else ebops(op, *inputs)
-    return AdderGraph(int(np.maximum(rows - 1, 0).sum()), cells, depth_of_tree(int(rows.max(initial=0))))
+    cells = np.ceil(PRODUCT_LUTS * inputs[0].bits * inputs[1].bits).astype(np.int64)
+    if inputs[0].name == inputs[1].name:
+        cells = np.minimum(2 * rows << np.clip(rows - 6, 0, 16), cells)
+    return AdderGraph(int(np.maximum(rows - 1, 0).sum()), int(cells.sum()), depth_of_tree(int(rows.max(initial=0))))
 
 
 @cost.register
@@ -151,35 +186,41 @@ def _(op: ops.Sum, out: Wire, *inputs: Wire) -> AdderGraph:
 @cost.register(ops.Max)
 @cost.register(ops.Argmax)
 def _(op: ops.Max | ops.Argmax, out: Wire, *inputs: Wire) -> AdderGraph:
-    """A tournament: each match compares (a carry chain) and selects (two bits per LUT)."""
+    """A tournament: each match compares (a carry chain) and selects, bit by bit; the last need not select the value
+    where only the index is asked for."""
     (x,) = inputs
     axis = op.axis if isinstance(op, ops.Max) else -1
-    matches = x.size - out.size
-    bits = int(x.bits.max())
-    selected = bits + (int(out.bits.max()) if isinstance(op, ops.Argmax) else 0)
-    return AdderGraph(matches, matches * (bits + ceil(selected / 2)), depth_of_tree(x.shape[axis]))
+    matches, bits = x.size - out.size, int(x.bits.max())
+    selected = matches * bits
+    if isinstance(op, ops.Argmax):
+        selected += matches * int(out.bits.max()) - out.size * bits
+    return AdderGraph(matches, matches * bits + max(selected, 0), depth_of_tree(x.shape[axis]))
 
 
 @cost.register
 def _(op: ops.Relu, out: Wire, *inputs: Wire) -> AdderGraph:
-    """Each bit and not the sign: two bits per LUT; nothing where the input is never negative."""
-    bits = np.where(inputs[0].low < 0, out.bits, 0)
-    return AdderGraph(0, ceil(int(bits.sum()) / 2), 0)
+    """Each bit and not the sign; nothing where the input is never negative."""
+    return AdderGraph(0, int(np.where(inputs[0].low < 0, out.bits, 0).sum()), 0)
 
 
 @cost.register
 def _(op: ops.Quantize, out: Wire, *inputs: Wire) -> AdderGraph:
-    """Rounding is an adder as wide as the result; saturation a test of the upper bits and a choice per bit."""
+    """Rounding adds a constant; saturation is one LUT per bit, of itself, the sign and up to four bits that fall off,
+    whose test takes LUTs of its own where there are more."""
     (x,) = inputs
     drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
     rounding = (drop > 0) & (out.bits > 0) & (op.type.rounding == "half_up")
+    beyond = np.maximum(x.bits - drop - out.bits, 0)
+    luts = np.where(saturating(op, out, x), out.bits + np.ceil(np.maximum(beyond - 4, 0) / 5), 0)
+    return AdderGraph(int(rounding.sum()), int(luts.sum()), int(rounding.any()))
+
+
+def saturating(op: ops.Quantize, out: Wire, x: Wire) -> BoolArray:
+    """Elements whose values before the overflow step may lie beyond the type."""
+    drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
     low, high = (rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
     beyond = np.asarray((low < op.type.low) | (high > op.type.high), dtype=bool)
-    saturating = beyond & (out.bits > 0) & (op.type.overflow == "saturate")
-    before = np.asarray(magnitude_bits(low, high), dtype=np.int64) + 1
-    tests = np.ceil(np.maximum(before - out.bits, 0) / 5) + np.ceil(out.bits / 2)
-    luts = int((out.bits * rounding).sum() + (tests * saturating).sum())
-    return AdderGraph(int(rounding.sum()), luts, int(rounding.any()))
+    return beyond & (out.bits > 0) & (op.type.overflow == "saturate")
 
 
 def tree(intervals: list[tuple[int, int]]) -> AdderGraph:

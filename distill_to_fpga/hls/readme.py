@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill_to_fpga.devices import crossings, share_table
 from distill_to_fpga.estimate import Estimate
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
 from distill_to_fpga.hls.containers import container
@@ -89,13 +90,14 @@ def bounds(wire: Wire) -> tuple[np.ndarray, np.ndarray]:
 
 def cost_section(cost: Estimate, part: str) -> str:
     total = cost.summary()
+    in_crossings = f", {crossings(total['latency_ns']):.2f} bunch crossings"
     rows = [
         ("weights", f"{total['weights']:,}, of which {total['nonzero_weights']:,} not zero", "exact"),
         ("bits of weights", f"{total['weight_bits']:,}", "exact"),
         ("EBOPs (arXiv:2405.00645)", f"{total['ebops']:,}", "exact"),
         ("adders", f"{total['adders']:,}", "*estimate*"),
         ("LUTs", f"{total['luts']:,}", "*estimate*"),
-        ("latency", f"{total['latency_cycles']} clocks of {cost.clock_ns:g} ns", "*estimate*"),
+        ("latency", f"{total['latency_cycles']} clocks of {cost.clock_ns:g} ns{in_crossings}", "*estimate*"),
     ]
     table = "\n".join(["| | | |", "| --- | --- | --- |", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
     note = (
@@ -103,7 +105,7 @@ def cost_section(cost: Estimate, part: str) -> str:
         "Vitis HLS shares fewer subexpressions and may use DSPs for some products; only synthesis and timing closure\n"
         f"for {part} give numbers to rely on (`build_hls.tcl`)."
     )
-    return f"## Cost\n\n{table}\n\n{note}"
+    return f"## Cost\n\n{table}\n\n{share_table({'*estimate*': (total['luts'], None)})}\n\n{note}"
 
 
 def check_section(graph: FixedPointGraph, vectors: Vectors) -> str:

@@ -70,9 +70,10 @@ def test_a_pair_needed_twice_is_built_once():
 
 
 def test_widths_of_adders_by_hand():
-    assert combine((0, 15), (0, 15), 0, 1) == ((0, 30), 5)
-    assert combine((0, 15), (0, 15), 2, 1) == ((0, 75), 5)  # 7 bits, the low two pass through
-    assert combine((0, 15), (0, 15), 0, -1) == ((-15, 15), 5)
+    assert combine((0, 15), (0, 15), 0, 1) == ((0, 30), 4)  # 5 bits, the last is the carry out
+    assert combine((0, 15), (0, 15), 2, 1) == ((0, 75), 4)  # 7 bits, the low two pass through
+    assert combine((0, 15), (0, 15), 0, -1) == ((-15, 15), 4)
+    assert combine((0, 15), (9, 9), 0, 1) == ((9, 24), 0)  # a constant: the carry chain takes it
     assert [width(i) for i in ((0, 0), (0, 1), (-1, 0), (-8, 7), (-9, 7))] == [0, 1, 1, 4, 5]
 
 
@@ -105,8 +106,31 @@ def test_pruning_and_narrowing_cost_less():
 def test_latency_follows_the_clock_and_everything_is_labelled_an_estimate():
     graph = every_operation()
     slow, fast = estimate(graph, clock_ns=25.0), estimate(graph, clock_ns=1.0)
-    assert slow.latency_cycles < fast.latency_cycles == fast.total("depth")
+    elements = sum(len(layer.delays_ns) for layer in fast.layers)
+    assert elements >= fast.total("depth")
+    assert slow.latency_cycles < fast.latency_cycles == elements + 1, "a register behind each, and one at the inputs"
     assert estimate(graph).summary()["method"].startswith("estimate from the adder graph")
+
+
+def test_the_pipeline_is_cut_where_the_next_adder_does_not_fit():
+    """Sums of 4 x 8 bits: two adders in series of 1.09 + 0.0254 x places, at 90% of the period."""
+    g = GraphBuilder("sum")
+    g.output(g.sum(g.input("x", (4,), signed=False, bits=8), axis=0))
+    graph = g.build()
+    (delays,) = [layer.delays_ns for layer in estimate(graph).layers if layer.delays_ns]
+    assert delays == pytest.approx([1.09 + 9 * 0.0254] * 2)
+    cycles = {clock: estimate(graph, clock_ns=clock).latency_cycles for clock in (1.0, 2.8, 3.0)}
+    assert cycles == {1.0: 3, 2.8: 3, 3.0: 2}
+
+
+def test_saturation_and_squares_by_hand():
+    """As Yosys counts them: a LUT for each bit that may be cut; squares of up to six bits a LUT for each bit."""
+    g = GraphBuilder("cuts")
+    x = g.input("x", (32,), signed=True, bits=12)
+    g.output(g.quantize(g.scale(x, shift=-4), False, 6, 2), "low")
+    g.output(g.mul(y := g.input("y", (8,), signed=False, bits=6), y), "square")
+    cost = {layer.op: layer.luts for layer in estimate(g.build()).layers}
+    assert (cost["quantize"], cost["mul"], cost["scale"]) == (32 * 6, 8 * 12, 0)
 
 
 @pytest.mark.parametrize("tokens", [1, 7])
