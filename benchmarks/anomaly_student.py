@@ -25,7 +25,7 @@ from foundation.store.ingest import ingest
 
 REPEATS = 3
 RATE = 10.0  # kHz, of student_efficiency_kept
-PRESET, QUICK_STEPS = "distill/axol1tl", 200
+PRESET, OWN_SHAPE, QUICK_STEPS = "distill/axol1tl", "distill/axol1tl_mahalanobis", 200
 MIXED = 1.0  # made-up crossings for each real one: a few thousand have no tail to learn
 
 
@@ -48,7 +48,7 @@ def speed(folder: Path, data: Path, quick: bool) -> Figures:
 
 
 def student(folder: Path, pileup: int, quick: bool) -> Figures:
-    """A student of AXOL1TL v4's shape (57-28-15-8-1) of the method that `simulated` chose, seed 0."""
+    """A student of the method that `simulated` chose, seed 0: of AXOL1TL v4's shape (57-28-15-8-1), or of its teacher's."""
     where, made = folder / "student", folder / "simulated" / str(pileup)
     if not (made / CHOSEN).is_file():
         raise SystemExit("student: first the part `simulated` with the same --folder")
@@ -57,7 +57,7 @@ def student(folder: Path, pileup: int, quick: bool) -> Figures:
     made = made / "linear" if arm.linear else made
     teacher = fitted(made / "zerobias", made, arm, 0, RowsConfig(), quick)
     distilled = distill_score(
-        teacher, cfg=_settings(quick), out=where / "student", store=made / "zerobias", overwrite=True
+        teacher, cfg=_settings(arm, quick), out=where / "student", store=made / "zerobias", overwrite=True
     )
     measured = load_config(
         EvaluateConfig, {"rates_khz": [1, 5, 10], "signal": [SHOWN], "background": [NORMAL], "replicas": 100}
@@ -88,9 +88,10 @@ def student(folder: Path, pileup: int, quick: bool) -> Figures:
     }
 
 
-def _settings(quick: bool) -> DistillRunConfig:
-    """The preset, with made-up crossings."""
-    cfg = load_config(DistillRunConfig, PRESET)
+def _settings(arm: Arm, quick: bool) -> DistillRunConfig:
+    """The preset for the teacher, with made-up crossings."""
+    own = arm.method == "mahalanobis" and arm.inputs == "embedding"
+    cfg = load_config(DistillRunConfig, OWN_SHAPE if own else PRESET)
     training = dataclasses.replace(cfg.distill, steps=QUICK_STEPS if quick else cfg.distill.steps)
     return dataclasses.replace(
         cfg, distill=training, score=dataclasses.replace(cfg.score, mixed=MIXED), reference=False
