@@ -14,7 +14,7 @@ install: $(STAMP) ## create .venv and install detfm with what the tests need
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "detfm needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fpga,sim,trees,cluster,onnx,test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fpga,rtl,sim,trees,search,cluster,onnx,test,lint]'
 	@touch $@
 
 quickstart: $(STAMP) ## the whole line on the shipped sample: about 5 minutes on 2 cores
