@@ -25,7 +25,7 @@ from foundation.errors import ConfigError, RunError
 from foundation.interrupt import stoppable
 from foundation.job_array import array_script
 from foundation.progress import console
-from foundation.runs import Run, continue_or_create
+from foundation.runs import Run, check_room, continue_or_create
 from foundation.store import Store
 from foundation.workers import Processes, share_of_cores
 
@@ -72,7 +72,7 @@ def search(
 
 def join(teacher: str | Path, *, cfg: SearchConfig, out: str | Path, store: str | Path | None = None) -> None:
     """Takes trials of a search that `prepared` has begun, beside other processes, until there are enough."""
-    found = prepared(teacher, cfg, out, store, resume=True)
+    found = prepared(teacher, cfg, out, store, resume=True, alone=False)
     found.explore(1)
 
 
@@ -84,8 +84,12 @@ def prepared(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    alone: bool = True,
 ) -> Search:
-    """Checks everything, makes the run folder, and lets the teacher speak.
+    """Checks everything, lets the teacher speak, and makes the run folder.
+
+    Args:
+        alone: no other process works on this search.
 
     Raises:
         ConfigError, SchemaError, DataError, RunError, ToolError: see `search`.
@@ -103,12 +107,16 @@ def prepared(
     asked = cfg
     if resume and (out / "config.yaml").is_file():
         asked = dataclasses.replace(cfg, trials=Run.open(out, STAGE).config(SearchConfig).trials)
+    check_room(out, STAGE, overwrite or resume)
+    fresh = not (resume and out.exists())
+    known = material(None if fresh else out / EXAMPLES, origin, cfg, store)
     rest: dict[str, Any] = {"schema": schema, "inputs": inputs, "seeds": {"sampler": cfg.seed}, "overwrite": overwrite}
     run = continue_or_create(out, STAGE, config=asked, resume=resume, **rest)
     if asked != cfg:
         (run.path / "config.yaml").write_text(to_yaml(cfg))
-    known = material(run.path / EXAMPLES, origin, cfg, store)
-    mend(run.path)
+    known.keep(run.path / EXAMPLES)
+    if alone:
+        mend(run.path)
     return Search(
         run,
         cfg,
@@ -146,11 +154,11 @@ class Search:
 
     def explore(self, processes: int) -> None:
         """Runs trials until there are as many as wanted. One that fails is told, and the others go on."""
-        from distill_to_fpga.search.study import begun, tell
+        from distill_to_fpga.search.study import records, tell
 
-        waiting = _Waiting(self)
-        if begun(self.study):
-            console.print(f"search: {begun(self.study)} of {self.cfg.trials} trials were there before", highlight=False)
+        waiting, done = _Waiting(self), len(records(self.study))
+        if done:
+            console.print(f"search: {done} of {self.cfg.trials} trials were there before", highlight=False)
         with (
             share_of_cores(min(processes, len(waiting))),
             stoppable(f"{self.run.path}: trials that have ended are kept; go on with --resume"),
@@ -158,7 +166,7 @@ class Search:
             try:
                 for record in Processes(processes).run(run_trial, waiting):
                     tell(self.study, self.asked.pop(record["number"]), self.cfg, record)
-                    console.print(f"search: {_line(record, self.cfg, begun(self.study))}", highlight=False)
+                    console.print(f"search: {_line(record, self.cfg, len(records(self.study)))}", highlight=False)
             except BaseException:
                 for number in sorted(self.asked):
                     self._give_back(number)
@@ -213,9 +221,9 @@ class _Waiting:
         return self.search.tasks()
 
 
-def _line(record: Mapping[str, Any], cfg: SearchConfig, begun: int) -> str:
+def _line(record: Mapping[str, Any], cfg: SearchConfig, done: int) -> str:
     said = ", ".join(f"{name} {record['figures'][name]:,.5g}" for name in cfg.objectives if name in record["figures"])
-    return f"{begun}/{cfg.trials} trial {record['number']}: {record['error'] or said} ({record['seconds']:.0f} s)"
+    return f"{done}/{cfg.trials} trial {record['number']}: {record['error'] or said} ({record['seconds']:.0f} s)"
 
 
 def job_array(found: Search, teacher: Path, tasks: int) -> Path:

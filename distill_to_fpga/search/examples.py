@@ -69,8 +69,10 @@ class Material:
         """Whether the teacher is an anomaly model."""
         return not self.classes and not self.regressions
 
-    def save(self, folder: Path) -> None:
-        """Writes the folder; the description comes last and says that all is there."""
+    def keep(self, folder: Path) -> None:
+        """Writes the folder, if it is not there; the description comes last and says that it is."""
+        if (folder / DESCRIPTION).is_file():
+            return
         folder.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             np.savez(folder / f"{split}.npz", **getattr(self, split))
@@ -79,7 +81,7 @@ class Material:
 
     @staticmethod
     def load(folder: Path) -> Material:
-        """What `save` wrote."""
+        """What `keep` wrote."""
         said, parts = json.loads((folder / DESCRIPTION).read_text()), []
         for split in SPLITS:
             with np.load(folder / f"{split}.npz", allow_pickle=False) as file:
@@ -151,13 +153,11 @@ def _score_figures(
     return found
 
 
-def material(folder: Path, origin: Run, cfg: SearchConfig, store: str | Path | None) -> Material:
-    """The examples in `folder`, or new ones by the teacher, which are then kept there."""
-    if (folder / DESCRIPTION).is_file():
+def material(folder: Path | None, origin: Run, cfg: SearchConfig, store: str | Path | None) -> Material:
+    """The examples kept in `folder`, or new ones by the teacher."""
+    if folder is not None and (folder / DESCRIPTION).is_file():
         return Material.load(folder)
-    found = (_of_anomaly if origin.stage == ANOMALY else _of_tagger)(origin, cfg, store)
-    found.save(folder)
-    return found
+    return (_of_anomaly if origin.stage == ANOMALY else _of_tagger)(origin, cfg, store)
 
 
 @functools.lru_cache(maxsize=1)

@@ -241,7 +241,7 @@ def tagger(tmp_path) -> Path:
     parts = [{k: v for k, v in vars(each).items() if v is not None} for each in (TRAIN, VAL)]
     found = Material(LAYOUT, CLASSES, (), *parts)
     Run.create(tmp_path / "search", "search", config=SearchConfig(), schema=schema())
-    found.save(tmp_path / "search/examples")
+    found.keep(tmp_path / "search/examples")
     return tmp_path / "search"
 
 
