@@ -1,6 +1,6 @@
 """How far the estimates are from what Yosys counts: docs/estimates.md.
 
-python benchmarks/estimates.py [--quick] [--graphs GRAPH.json ...] [--da4ml PYTHON] [--plot estimates.png]
+python benchmarks/estimates.py [--quick] [--only NAME ...] [--graphs GRAPH.json ...] [--da4ml PYTHON] [--plot FILE]
 
 Networks of several families with weights of few signed digits, and the graphs given; each becomes RTL, which Yosys
 counts. `--da4ml` is the interpreter of an environment with da4ml 0.6 (see students_hgq2.py).
@@ -168,14 +168,20 @@ def plot(records: list[dict], path: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", help="networks of these names")
+    parser.add_argument("--records", nargs="*", default=[], type=Path, help="what earlier runs printed, kept")
     parser.add_argument("--graphs", nargs="*", default=[], type=Path)
     parser.add_argument("--da4ml")
     parser.add_argument("--plot")
     args = parser.parse_args()
-    chosen = {name: graph for name, graph in graphs().items() if not args.quick or name in QUICK}
+    only = QUICK if args.quick else args.only
+    chosen = {name: graph for name, graph in graphs().items() if only is None or name in only}
     chosen |= {path.stem: FixedPointGraph.load(path) for path in args.graphs}
-    records = []
+    lines = [line for path in args.records for line in path.read_text().splitlines() if line.startswith('{"graph"')]
+    records = [json.loads(line) for line in lines]
     for name, graph in chosen.items():
+        if name in [record["graph"] for record in records]:
+            continue
         records.append(measure(name, graph, args.da4ml))
         print(json.dumps(records[-1]), flush=True)
     print(table(sorted(records, key=lambda r: r["yosys"])))

@@ -30,7 +30,7 @@ def readme(
         cost_section(cost, part),
         check_section(graph, vectors),
         FILES.format(name=graph.name, module=namespace(graph)),
-        LICENCES.format(files=", ".join(f"`{name}`" for name in library)),
+        *([LICENCES.format(files=", ".join(f"`{name}`" for name in library))] if library else []),
     ]
     return "\n\n".join(parts) + "\n"
 

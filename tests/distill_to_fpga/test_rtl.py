@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from random_graphs import random_graph
 
 from distill_to_fpga.devices import DEVICES, crossings, shares
+from distill_to_fpga.export import ExportConfig, describe, write_project
 from distill_to_fpga.graph import GraphBuilder, GraphError, ops
+from distill_to_fpga.hls import Interface
 from distill_to_fpga.manifest import RTL, check_manifest, write_manifest
 from distill_to_fpga.rtl import export_rtl, replay
 from distill_to_fpga.rtl.pipeline import Number
@@ -267,6 +269,19 @@ def test_an_adder_is_a_lut_for_each_bit(tmp_path):
     assert cost.synthesis.flip_flops == cost.register_bits + cost.latency_cycles == 8 + 8 + 9 + 2
     assert cost.to_dict()["synthesis"]["label"] == "synthesis (Yosys)"
     assert "*synthesis (Yosys)*" in (tmp_path / "p/README.md").read_text()
+
+
+def test_export_counts_only_where_yosys_is_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    graph = network((4, 3, 2))
+    vectors = make_vectors(graph, count=10)
+    cost = write_project("rtl", graph, tmp_path / "rtl", vectors, ExportConfig(clock_ns=2.5), Interface())
+    assert "apt install yosys" in capsys.readouterr().err
+    assert cost.synthesis is None
+    assert cost.to_dict()["devices"]["of"] == "estimate"
+    assert f"{cost.latency_cycles} clocks of 2.5 ns = {cost.latency_ns:g} ns" in describe(cost)
+    guess = write_project("hls", graph, tmp_path / "hls", vectors, ExportConfig(), Interface())
+    assert guess.to_dict()["devices"]["XCVU13P"]["luts"] == guess.total("luts") / 1_728_000
 
 
 def test_shares_and_crossings():
