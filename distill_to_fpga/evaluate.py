@@ -12,6 +12,8 @@ from distill_to_fpga.anomaly.evaluate import evaluate_score, is_score_student
 from distill_to_fpga.config import REFERENCE, STUDENT
 from distill_to_fpga.firmware import firmware_outputs
 from distill_to_fpga.inputs import hardware_integers
+from distill_to_fpga.objective import Examples
+from distill_to_fpga.robustness import energy_features, robustness, tagger_figures
 from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import load_student, predict, predict_exact
 from finetune.evaluate import EvaluateConfig, evaluate_tagger
@@ -80,8 +82,10 @@ def _evaluate_hardware(
     parts = [hardware_integers(data, layout, split)[0] for split in splits]
     integers = np.concatenate(parts)  # in one go: the firmware is compiled once
     outputs = {"": firmware_outputs(origin, integers) if origin.stage == "export" else predict_exact(student, integers)}
+    reference = None
     if origin.stage == "distill" and (origin.path / REFERENCE).is_dir():
-        outputs[REFERENCE] = predict(load_student(origin.path / REFERENCE)[0], integers)
+        reference = load_student(origin.path / REFERENCE)[0]
+        outputs[REFERENCE] = predict(reference, integers)
     inputs = {"model": origin.path, "store": where}
     run = Run.create(out, "evaluate", config=cfg, schema=data.schema, inputs=inputs, overwrite=overwrite)
     found: dict[str, Any] = {}
@@ -95,8 +99,25 @@ def _evaluate_hardware(
         fitted = Fitted.of(said[1], f"{splits[1]} of {data.path}") if len(splits) > 1 else Fitted()
         figures = evaluate_predictions(folder, data, cfg.split, said[0], cfg, fitted)
         found |= {name: figures} if name else figures
+    if origin.stage == "distill" and cfg.robustness.rows:
+        used = slice(min(cfg.robustness.rows, len(parts[0])))
+        truth = _truth(task, data, cfg.split, used)
+        students = {"": student} | ({REFERENCE: reference} if reference is not None else {})
+        figures_of = {name: tagger_figures(each, truth) for name, each in students.items()}
+        energies = energy_features(data.schema, layout.modality)
+        found["robustness"] = robustness(figures_of, parts[0][used], layout, energies, cfg.robustness)
     run.write("metrics.json", found)
     return run
+
+
+def _truth(task: Task, data: Store, split: str, used: slice) -> Examples:
+    """What `tagger_figures` compares with."""
+    count = len(range(*used.indices(data.length(split))))
+    labels = np.full(count, -1, np.int32)
+    if task.label is not None:
+        labels = task.targets(data.labels(split, task.label))[used].astype(np.int32)
+    targets = [np.asarray(data.labels(split, name)[used], np.float32) for name in task.regression]
+    return Examples(np.zeros((count, 1, 1), np.int32), labels, None, np.stack(targets, axis=1) if targets else None)
 
 
 def _said(

@@ -13,15 +13,17 @@ from jaxtyping import Bool, Int
 from distill_to_fpga.anomaly.comparison import Scored, efficiencies, hardware_thresholds
 from distill_to_fpga.anomaly.distill import TRANSFORM, agreement, load_transform, said_of
 from distill_to_fpga.anomaly.plots import draw_scores
-from distill_to_fpga.anomaly.teacher import Teacher
+from distill_to_fpga.anomaly.teacher import Crossings, Teacher
 from distill_to_fpga.anomaly.transform import ScoreTransform
 from distill_to_fpga.config import REFERENCE, STUDENT, DistillRunConfig
 from distill_to_fpga.firmware import firmware_outputs
+from distill_to_fpga.robustness import energy_features, robustness, score_figures
 from distill_to_fpga.students import StudentConfig, load_student
 from finetune.anomaly.saved import STAGE as ANOMALY
 from foundation.errors import ConfigError, DataError, close_names
 from foundation.evaluation_config import EvaluateConfig
 from foundation.runs import Run
+from foundation.schema import DetectorSchema
 from foundation.store import Store
 from foundation.tables import row_columns, write_table
 
@@ -73,6 +75,8 @@ def evaluate_score(
         floating = said_of(load_student(distilled.path / REFERENCE)[0], crossings.integers)
         other = figures(dataclasses.replace(scored, student=floating), transform, student.config, cfg)
         found[REFERENCE] = {k: v for k, v in other.items() if k not in ("thresholds", "output")}
+    if origin.stage == "distill" and cfg.robustness.rows:
+        found["robustness"] = _robustness(distilled, crossings, classes, teacher.board.schema, cfg)
     columns = {name: values[crossings.rows] for name, values in row_columns(teacher.board, cfg.split).items()}
     unit = 2.0 ** (student.config.score_bits - student.config.score_integer)
     words = np.round(said * unit).astype(np.int64)
@@ -113,6 +117,22 @@ def figures(scored: Scored, transform: ScoreTransform, shape: StudentConfig, cfg
     found["efficiencies"] = efficiencies(scored, wanted, cfg.beam, cfg.replicas, cfg.confidence, cfg.seed)
     found["thresholds"] = hardware_thresholds(scored, cfg.rates_khz, cfg.beam, fraction)
     return found
+
+
+def _robustness(
+    distilled: Run, crossings: Crossings, classes: NormalAndSignals, schema: DetectorSchema, cfg: EvaluateConfig
+) -> list[dict[str, Any]]:
+    """What the student and its reference lose by disturbed inputs, of so many normal crossings and of each signal."""
+    groups = [classes.normal, *classes.signals.values()]
+    rows = np.unique(np.concatenate([np.flatnonzero(each)[: cfg.robustness.rows] for each in groups]))
+    integers = crossings.integers[rows]
+    signals = {name: which[rows] for name, which in classes.signals.items()}
+    of = (integers, crossings.scores[rows].astype(np.float64), classes.normal[rows], signals, max(cfg.pass_fractions))
+    students = {"": STUDENT} | ({REFERENCE: REFERENCE} if (distilled.path / REFERENCE).is_dir() else {})
+    loaded = {name: load_student(distilled.path / folder) for name, folder in students.items()}
+    layout = loaded[""][1]
+    figures_of = {name: score_figures(each, *of) for name, (each, _) in loaded.items()}
+    return robustness(figures_of, integers, layout, energy_features(schema, layout.modality), cfg.robustness)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ def test_evaluation_says_what_is_kept(line):
     assert {"score", "word", "teacher_score", "event_id", "label_sample"} <= set(table.column_names)
     assert (table["word"].to_numpy() == table["score"].to_numpy() * 16).all()
     assert (line / "evaluation/student_teacher.png").is_file()
+    clean, *others = found["robustness"]
+    assert {"inputs", "how", "spearman", "passes", "efficiency/signal"} <= set(clean)
+    assert clean["spearman"] > max(each["spearman"] for each in others if each["inputs"].startswith("dead"))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
