@@ -18,6 +18,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from distill_to_fpga.boost import grow
 from distill_to_fpga.budget import Board, beta, corrected, counting, first_price, fixed, landed, landing, next_price
 from distill_to_fpga.inputs import HardwareLayout, layout_of
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
@@ -83,6 +84,9 @@ def distill(
     trained_as = replace(student_config, quantized=False) if after else student_config
     student = build_student(trained_as, offset, shift, classes, regressions, seed)
     start = time.monotonic()
+    if student_config.kind == "trees":
+        grown, record = grow(student, config, train, layout or layout_of(np.asarray(train.integers)), seed)
+        return Distilled(grown, [record], time.monotonic() - start)
     trained, history = _train(student, config, train, validation, seed, layout)
     if after:
         trained = quantize_after_training(trained, np.asarray(train.integers), after)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import singledispatch
 from typing import Any
@@ -125,6 +127,8 @@ def series(op: ops.Op, out: Wire, depth: int, *inputs: Wire) -> tuple[float, ...
             return (LOGIC_NS,) if np.any(inputs[0].low < 0) else ()
         case ops.Quantize():
             return (adder,) * depth + (LOGIC_NS,) * bool(np.any(saturating(op, out, inputs[0])))
+        case ops.Compare() | ops.Select() | ops.Table():
+            return (LOGIC_NS,) * depth
         case ops.Max() | ops.Argmax():
             return (adder, LOGIC_NS) * depth
         case ops.Mul():  # rows of carries, one under the other
@@ -143,11 +147,16 @@ def cost(op: ops.Op, out: Wire, *inputs: Wire) -> AdderGraph:
 def _(op: ops.Dense, out: Wire, *inputs: Wire) -> AdderGraph:
     (x,) = inputs
     align, matrix, bias, _ = op.aligned(x)
-    tokens = x.size // x.shape[-1]
-    low = (objects(x.low) << objects(align)).reshape(tokens, -1).min(0)
-    high = (objects(x.high) << objects(align)).reshape(tokens, -1).max(0)
-    one = adder_graph(matrix, list(zip(low, high)), bias)
-    return AdderGraph(one.adders * tokens, one.luts * tokens, one.depth)
+    ends = ((objects(end) << objects(align)).reshape(-1, x.shape[-1]).tolist() for end in (x.low, x.high))
+    tokens = Counter(tuple(zip(low, high)) for low, high in zip(*ends))  # those with the same types cost the same
+    made = {token: adder_graph(without_zeros(matrix, token), token, bias) for token in tokens}
+    adders, luts = (sum(n * getattr(made[t], f) for t, n in tokens.items()) for f in ("adders", "luts"))
+    return AdderGraph(adders, luts, max(each.depth for each in made.values()))
+
+
+def without_zeros(matrix: np.ndarray, inputs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The matrix without the weights of inputs that are zero always."""
+    return np.where(np.array([low < 0 or high > 0 for low, high in inputs])[:, None], matrix, 0)
 
 
 @cost.register(ops.Add)
@@ -201,6 +210,33 @@ def _(op: ops.Max | ops.Argmax, out: Wire, *inputs: Wire) -> AdderGraph:
 def _(op: ops.Relu, out: Wire, *inputs: Wire) -> AdderGraph:
     """Each bit and not the sign; nothing where the input is never negative."""
     return AdderGraph(0, int(np.where(inputs[0].low < 0, out.bits, 0).sum()), 0)
+
+
+@cost.register
+def _(op: ops.Compare, out: Wire, *inputs: Wire) -> AdderGraph:
+    """A chain of LUTs, each of which takes five bits and what the one before it found; the zeros at the end of a
+    threshold do not matter, and one bit is its own answer."""
+    (x,) = inputs
+    _, zeros = lowest_terms(np.broadcast_to(op.threshold, x.shape), np.zeros((), np.int64))
+    undecided = (out.low < out.high) & (x.bits + zeros > 1)
+    luts = np.where(undecided, np.ceil((x.bits + zeros - 1) / 5), 0)
+    return AdderGraph(0, int(luts.sum()), int(luts.max(initial=0)))
+
+
+@cost.register
+def _(op: ops.Select, out: Wire, *inputs: Wire) -> AdderGraph:
+    """One LUT per bit."""
+    varies = np.where((inputs[0].low < inputs[0].high) & (out.low < out.high), out.bits, 0)
+    return AdderGraph(0, int(varies.sum()), int(varies.any()))
+
+
+@cost.register
+def _(op: ops.Table, out: Wire, *inputs: Wire) -> AdderGraph:
+    """One LUT per bit of up to six inputs, 2^(k - 6) of k > 6; what one bit chooses is wiring."""
+    (x,) = inputs
+    bits = np.where(out.low < out.high, out.bits, 0)
+    luts = np.where(x.bits > 1, bits << np.maximum(x.bits - 6, 0), 0)
+    return AdderGraph(0, int(luts.sum()), int(luts.any()))
 
 
 @cost.register

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire
 from distill_to_fpga.graph.simplify import simplify
 from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.quantize import ActivationQuantizer
+from distill_to_fpga.students.branches import Repeat, Together, Transpose
 from distill_to_fpga.students.layers import (
     Dense,
     Flatten,
@@ -24,6 +27,7 @@ from distill_to_fpga.students.layers import (
     SumTokens,
 )
 from distill_to_fpga.students.student import Student
+from distill_to_fpga.students.trees import Trees
 from foundation.errors import ConfigError
 
 FLOAT32_BITS = 24
@@ -49,8 +53,7 @@ def lower(student: Student, layout: HardwareLayout, name: str = "student", versi
     """
     if not student.config.quantized:
         raise ConfigError("a floating-point student has no firmware; distil with student.quantized: true")
-    scale = student.layers[0]
-    features = scale.offset.shape[-1]
+    features = student.layers[0].features
     if len(layout.features) != features or layout.tokens != student.config.tokens:
         raise ConfigError(
             f"the student takes {student.config.tokens} tokens of {features} features, "
@@ -59,10 +62,14 @@ def lower(student: Student, layout: HardwareLayout, name: str = "student", versi
     g = GraphBuilder(name, version)
     shape = (layout.tokens, len(layout.features))
     x = g.input(layout.modality, shape=shape, signed=layout.signed, bits=layout.bits)
-    for layer in student.layers:
-        x = _lower_layer(g, x, layer)
-    g.output(x, "outputs")
+    g.output(_lower_layers(g, x, student.layers), "outputs")
     return simplify(g.build())
+
+
+def _lower_layers(g: GraphBuilder, x: Wire, layers: Iterable[Any]) -> Wire:
+    for layer in layers:
+        x = _lower_layer(g, x, layer)
+    return x
 
 
 def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
@@ -85,10 +92,15 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
         case Patches():
             return _lower_patches(g, x, layer)
         case Residual():
-            restored = x
-            for inner in layer.layers:
-                restored = _lower_layer(g, restored, inner)
-            return g.sub(x, restored)
+            return g.sub(x, _lower_layers(g, x, layer.layers))
+        case Together():
+            return reduce(g.add, [_lower_layers(g, x, branch) for branch in layer.branches])
+        case Trees():
+            return layer.lower(g, x)
+        case Transpose():
+            return g.take(x, np.arange(x.size).reshape(x.shape).T)
+        case Repeat():
+            return g.take(x, np.broadcast_to(np.arange(x.size), (layer.tokens, x.size)))
         case SumOfSquares():
             return g.reshape(g.sum(g.mul(x, x), axis=0), (1,))
         case ScoreOutput():

@@ -129,6 +129,22 @@ class GraphBuilder:
     def slice(self, x: Wire, start: int, stop: int, step: int = 1, axis: int = -1, name: str | None = None) -> Wire:
         return self.add_node(ops.Slice(axis, start, stop, step), x, name=name)
 
+    def take(self, x: Wire, index: Ints, name: str | None = None) -> Wire:
+        """Elements by their index in the flattened wire; the result has the shape of `index`."""
+        return self.add_node(ops.Take(ints(index)), x, name=name)
+
+    def compare(self, x: Wire, threshold: Ints, name: str | None = None) -> Wire:
+        """1 where `x >= threshold` (in units of x's LSB; broadcasts to x's shape), else 0."""
+        return self.add_node(ops.Compare(ints(threshold)), x, name=name)
+
+    def select(self, choice: Wire, a: Wire, b: Wire, name: str | None = None) -> Wire:
+        """`a` where `choice` is 1, `b` where it is 0."""
+        return self.add_node(ops.Select(), choice, a, b, name=name)
+
+    def table(self, x: Wire, entries: Ints, first: Ints, fraction: Ints, name: str | None = None) -> Wire:
+        """`entries[..., x - first]` in units of `2**-fraction`, element by element."""
+        return self.add_node(ops.Table(ints(entries), ints(first), ints(fraction)), x, name=name)
+
     def output(self, x: Wire, name: str = "output") -> None:
         """Make `x` an output port of the firmware."""
         if name in self.outputs:

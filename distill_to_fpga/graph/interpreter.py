@@ -255,3 +255,31 @@ def _(op: ops.Concat, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
 @prepare.register
 def _(op: ops.Slice, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
     return lambda v: op.take(v, leading=1)
+
+
+@prepare.register
+def _(op: ops.Take, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    return lambda v: v.reshape(len(v), -1)[:, op.index]
+
+
+@prepare.register
+def _(op: ops.Compare, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    (x,) = inputs
+    threshold = constant(np.clip(np.broadcast_to(op.threshold, x.shape), x.low, x.high + 1), word)
+    return lambda v: (v >= threshold).astype(word)
+
+
+@prepare.register
+def _(op: ops.Select, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    _, *values = inputs
+    left, right = (aligner(wire, finest_of(*values), word) for wire in values)
+    return lambda choice, v, w: np.where(choice != 0, left(v), right(w))
+
+
+@prepare.register
+def _(op: ops.Table, word: np.dtype, out: Wire, *inputs: Wire) -> Step:
+    depth = op.entries.shape[-1]
+    # Entries that no input reaches may not fit the word.
+    entries = np.clip(op.entries, out.low[..., None], out.high[..., None]).astype(word).reshape(-1)
+    start = (np.arange(out.size) * depth).reshape(out.shape) - op.first
+    return lambda v: entries[v + start]

@@ -312,9 +312,84 @@ class Slice(Op):
         return values[tuple(index)]
 
 
+@dataclass(frozen=True, eq=False)
+class Take(Op):
+    """Elements by their index in the flattened wire, any of them any number of times: a matter of wiring."""
+
+    index: IntArray
+    kind: ClassVar[str] = "take"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        if not self.index.size or self.index.min() < 0 or self.index.max() >= x.size:
+            raise GraphError(f"take '{name}': indices must lie in [0, {x.size})")
+        return rearranged(name, [x], lambda arrays: arrays[0].reshape(-1)[self.index])
+
+
+@dataclass(frozen=True, eq=False)
+class Compare(Op):
+    """1 where `x >= threshold`, which is in units of x's LSB, else 0."""
+
+    threshold: IntArray
+    kind: ClassVar[str] = "compare"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        threshold = per_element(name, self.threshold, x.shape)
+        low, high = ((end >= threshold).astype(np.int64) for end in (x.low, x.high))
+        return Wire.of_interval(name, low, high, np.zeros(x.shape, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Op):
+    """`a` where the first wire is 1, `b` where it is 0."""
+
+    kind: ClassVar[str] = "select"
+    arity: ClassVar[int | None] = 3
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        choice, a, b = inputs
+        if not choice.shape == a.shape == b.shape:
+            raise GraphError(f"select '{name}': shapes {choice.shape}, {a.shape} and {b.shape} differ")
+        if np.any(choice.low < 0) or np.any(choice.high > 1) or np.any((choice.bits > 0) & (choice.fraction != 0)):
+            raise GraphError(f"select '{name}': '{choice.name}' is not 0 or 1")
+        (a_low, a_high), (b_low, b_high), fraction = common_fraction(a, b)
+        return Wire.of_interval(name, np.minimum(a_low, b_low), np.maximum(a_high, b_high), fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Op):
+    """Each element through a look-up table of its own: `entries[..., x - first]`, in units of `2**-fraction`.
+
+    `entries` has the axes of x and one more; `first` is the integer of x that the first entry belongs to.
+    """
+
+    entries: IntArray
+    first: IntArray
+    fraction: IntArray
+    kind: ClassVar[str] = "table"
+
+    def derive(self, name: str, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        if self.entries.shape[:-1] != x.shape:
+            raise GraphError(f"table '{name}': entries of {self.entries.shape} do not fit '{x.name}' of {x.shape}")
+        first, depth = per_element(name, self.first, x.shape), self.entries.shape[-1]
+        if np.any(x.low < first) or np.any(x.high >= first + depth):
+            raise GraphError(f"table '{name}': '{x.name}' takes integers that have no entry")
+        at = first[..., None] + np.arange(depth)
+        used = (at >= x.low[..., None]) & (at <= x.high[..., None])
+        ends = np.iinfo(np.int64)
+        low = np.where(used, self.entries, ends.max).min(-1)
+        high = np.where(used, self.entries, ends.min).max(-1)
+        return Wire.of_interval(name, low, high, per_element(name, self.fraction, x.shape))
+
+
 OPS: dict[str, type[Op]] = {
     op.kind: op
-    for op in (Input, Scale, Shift, Quantize, Dense, Relu, Add, Sub, Mul, Sum, Max, Argmax, Reshape, Concat, Slice)
+    for op in (
+        *(Input, Scale, Shift, Quantize, Dense, Relu, Add, Sub, Mul, Sum, Max, Argmax, Reshape, Concat, Slice),
+        *(Take, Compare, Select, Table),
+    )
 }
 
 

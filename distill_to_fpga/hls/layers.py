@@ -159,6 +159,47 @@ def _(op: ops.Slice, out: Wire, *inputs: Wire) -> Layer:
     return Layer([f"slice<{sizes}>({x.name}, {out.name});"])
 
 
+@layer.register
+def _(op: ops.Take, out: Wire, *inputs: Wire) -> Layer:
+    (x,) = inputs
+    index = Constant(f"{out.name}_index", op.index.reshape(-1), "elements")
+    return Layer([f"take<{x.size}, {out.size}>({x.name}, {out.name}_index, {out.name});"], [index])
+
+
+@layer.register
+def _(op: ops.Compare, out: Wire, *inputs: Wire) -> Layer:
+    (x,) = inputs
+    threshold = np.clip(np.broadcast_to(op.threshold, x.shape), x.low, x.high + 1)
+    kind, words = constants(*lowest_terms(threshold, x.fraction))
+    n = out.name
+    made = Constant(f"{n}_threshold", words.reshape(-1), lsb(kind))
+    call = f"compare<{x.size}, {n}_threshold_t>({x.name}, {n}_threshold, {n});"
+    return Layer([call], [made], {f"{n}_threshold_t": fixed(kind)})
+
+
+@layer.register
+def _(op: ops.Select, out: Wire, *inputs: Wire) -> Layer:
+    return Layer([f"select<{out.size}>({', '.join(x.name for x in inputs)}, {out.name});"])
+
+
+@layer.register
+def _(op: ops.Table, out: Wire, *inputs: Wire) -> Layer:
+    (x,) = inputs
+    places = np.where(x.bits > 0, x.fraction, 0)
+    integer = container(x).integer + 1 + max(0, int(places.max()))
+    wide = Container(True, integer + max(container(x).fraction, 0), integer)
+    reachable = np.clip(op.entries, out.low[..., None], out.high[..., None])
+    words = reachable << np.where(out.bits > 0, container(out).fraction - out.fraction, 0)[..., None]
+    n, depth = out.name, op.entries.shape[-1]
+    made = [
+        Constant(f"{n}_places", places.reshape(-1), "fractional bits of the inputs"),
+        Constant(f"{n}_first", np.broadcast_to(op.first, x.shape).reshape(-1), "integer of the first entry"),
+        Constant(f"{n}_entries", words.reshape(-1, depth), f"one table per row; {lsb(container(out))}"),
+    ]
+    call = f"look_up<{x.size}, {depth}, {n}_wide_t>({x.name}, {n}_places, {n}_first, {n}_entries, {n});"
+    return Layer([call], made, {f"{n}_wide_t": fixed(wide)})
+
+
 def around(axis: int, wire: Wire) -> tuple[int, int, int]:
     """Numbers of elements before, along and after an axis."""
     axis %= len(wire.shape)

@@ -250,5 +250,46 @@ def _(op: ops.Slice, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
     return op.take(np.asarray(values[0]))
 
 
+@symbols.register
+def _(op: ops.Take, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    return np.asarray(values[0]).reshape(-1)[op.index]
+
+
+@symbols.register
+def _(op: ops.Compare, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    thresholds = op.threshold * power(-wires[0].fraction)
+    pairs = zip(np.asarray(values[0]).reshape(-1), np.broadcast_to(thresholds, out.shape).reshape(-1))
+    return np.array([winner((x, constant(1)), (constant(t), constant(0)))[1] for x, t in pairs], dtype=object)
+
+
+@symbols.register
+def _(op: ops.Select, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    choices, a, b = (np.asarray(value).reshape(-1) for value in values)
+    return np.array([chosen(*each) for each in zip(choices, a, b)], dtype=object)
+
+
+def chosen(choice: Any, a: Any, b: Any) -> Any:
+    if choice.low == choice.high:
+        return a if choice.low else b
+    return choice.msb_mux(a, b)
+
+
+@symbols.register
+def _(op: ops.Table, out: Wire, wires: list[Wire], values: list[Any]) -> Any:
+    (x,) = wires
+    entries = np.clip(op.entries, out.low[..., None], out.high[..., None]) * power(-out.fraction)[..., None]
+    first = np.broadcast_to(op.first, x.shape).reshape(-1)
+    rows = zip(np.asarray(values[0]).reshape(-1), entries.reshape(x.size, -1), first, x.fraction.reshape(-1))
+    return np.array([looked_up(*row) for row in rows], dtype=object)
+
+
+def looked_up(x: Any, entries: np.ndarray, first: np.integer, fraction: np.integer) -> Any:
+    """alkaid's tables start at the lowest value that it knows the input to have."""
+    steps = 1 if x.low == x.high else round((x.high - x.low) / x.step) + 1
+    integers = np.floor((float(x.low) + np.arange(steps) * float(x.step)) * 2.0 ** int(fraction)).astype(np.int64)
+    found = entries[np.clip(integers - first, 0, len(entries) - 1)]
+    return constant(found[0]) if (found == found[0]).all() else x.lookup(found)
+
+
 def power(exponent: np.ndarray | np.integer) -> np.ndarray:
     return np.asarray(2.0 ** np.asarray(exponent, dtype=np.float64))

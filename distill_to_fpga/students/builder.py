@@ -35,6 +35,11 @@ class Builder:
         shape = (width,) if self.config.activation_granularity == "channel" else (1,)
         return ActivationQuantizer(shape, self.config.activation_fraction, copies)
 
+    def placed(self, rows: int, width: int) -> ActivationQuantizer:
+        """Widths that differ from row to row, too."""
+        shape = (rows, width) if self.config.activation_granularity == "channel" else (1,)
+        return ActivationQuantizer(shape, self.config.activation_fraction)
+
     def dense(self, inputs: int, outputs: int, copies: int = 1) -> Dense:
         return Dense(inputs, outputs, self.weights, self.random, copies)
 

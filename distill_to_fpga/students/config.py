@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TreesConfig
 from foundation.errors import ConfigError
 
-Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn"]
+Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn", "interaction", "mixer", "trees"]
 SCORE = "score"  # the name of the one output of a student of an anomaly model
 DISTANCES: tuple[Kind, ...] = ("vae_encoder", "embedding_autoencoder")  # whose output is a sum of squares
 
@@ -21,11 +22,11 @@ class StudentConfig:
             `vae_encoder` (the sum of the squares of a network's outputs: AXOL1TL v3 and v4, arXiv:2411.19506);
             `embedding_autoencoder` (an embedding, and the squared distance to what an autoencoder restores of it: the
             shape of AXOL1TL v5); `cnn` (one layer shared by the patches of an image, then dense layers: CICADA, CMS
-            DP-2023/086).
+            DP-2023/086); `interaction`, `mixer` and `trees`: see the settings of these names.
         tokens: the first so many tokens are the input; of an image all its pixels.
         features: names of the modality's features to use; empty means all that have a hardware type.
         phi: widths of the per-token layers (deepsets).
-        rho: widths of the hidden layers after the sum (deepsets).
+        rho: widths of the hidden layers after the sum over tokens (deepsets, interaction, mixer).
         hidden: widths of the hidden layers (mlp, vae_encoder; of cnn those after the patches).
         latent: number of outputs whose squares are summed (vae_encoder).
         embedding: widths of the layers that make the embedding, which is the last of them (embedding_autoencoder).
@@ -33,6 +34,7 @@ class StudentConfig:
         image: rows and columns (cnn).
         patch: rows and columns of a patch; patches do not overlap (cnn).
         filters: outputs for each patch (cnn).
+        interaction, mixer, trees: what these kinds alone have.
         scaling: whether a feature is shifted and scaled alike wherever it stands, or in each `place` by itself, where
             places mean something (missing energy first, then electrons, ...).
         score_bits: width of the one unsigned, saturating output of a student of an anomaly model, a score. 0: the
@@ -65,6 +67,9 @@ class StudentConfig:
     image: tuple[int, int] = (18, 14)
     patch: tuple[int, int] = (2, 2)
     filters: int = 4
+    interaction: InteractionConfig = field(default_factory=InteractionConfig)
+    mixer: MixerConfig = field(default_factory=MixerConfig)
+    trees: TreesConfig = field(default_factory=TreesConfig)
     scaling: Literal["feature", "place"] = "feature"
     score_bits: int = 0
     score_integer: int = 14
@@ -91,6 +96,9 @@ class StudentConfig:
             "vae_encoder": (*self.hidden, self.latent),
             "embedding_autoencoder": (*self.embedding, *self.bottleneck),
             "cnn": (self.filters, *self.hidden),
+            "interaction": (*self.interaction.sizes, *self.rho),
+            "mixer": (*self.mixer.sizes, *self.rho),
+            "trees": (self.trees.rounds, self.trees.depth),
         }[self.kind]
 
     def check(self) -> None:
@@ -115,6 +123,8 @@ class StudentConfig:
             raise ConfigError("uniform_bits needs student.weight_format bits, ternary or binary: digits are learnt")
         if self.kind == "cnn":
             self._check_image()
+        if self.kind == "trees":
+            self.trees.check()
 
     def _check_image(self) -> None:
         (height, width), (rows, columns) = self.image, self.patch

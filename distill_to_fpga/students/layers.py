@@ -61,6 +61,11 @@ class InputScale(nnx.Module):
         self.offset = Constant(jnp.asarray(offset, jnp.int32))
         self.shift = Constant(jnp.asarray(shift, jnp.int32))
 
+    @property
+    def features(self) -> int:
+        """Of a token."""
+        return int(self.offset.shape[-1])
+
     def __call__(self, x: Int[Array, "B N F"], mode: Mode) -> Float[Array, "B N F"]:
         return (x - self.offset[...]).astype(jnp.result_type(float)) * power_of_two(-self.shift[...])
 
@@ -123,6 +128,9 @@ class Residual(nnx.Module):
             restored = layer(restored, mode)
         return x - restored
 
+    def inner(self) -> Iterable[Any]:
+        return self.layers
+
 
 class SumOfSquares(nnx.Module):
     """The sum of the squares of all features: one output."""
@@ -159,8 +167,8 @@ class ScoreOutput(nnx.Module):
 def leaves(layers: Iterable[Any]) -> Iterator[Any]:
     """The layers in the order in which they act, those inside others in their place."""
     for layer in layers:
-        if isinstance(layer, Residual):
-            yield from leaves(layer.layers)
+        if hasattr(layer, "inner"):
+            yield from leaves(layer.inner())
         else:
             yield layer
 
@@ -281,16 +289,22 @@ class Dense(nnx.Module):
     def ebops(self, input_width: Float[Array, ...], mode: Mode) -> Float[Array, ""]:
         """Effective bit operations: sum over multiplications of weight bits times input bits (arXiv:2405.00645)."""
         kernel, _ = self.widths(mode)
-        return self.copies * (input_width.reshape(-1, 1) * kernel).sum()
+        rows = self._rows(input_width)
+        return self.copies / len(rows) * (rows.sum(0)[:, None] * kernel).sum()
 
     def luts(self, input_width: Float[Array, ...], mode: Mode) -> Float[Array, ""]:
         """About the LUTs of its adders: for each digit of each weight one, a little wider than the input.
 
         Inputs without bits cost nothing. `distill_to_fpga.estimate` has the adder graph itself.
         """
-        width = jnp.broadcast_to(input_width.reshape(-1, 1), self.kernel.shape)
-        alive = jax.lax.stop_gradient(width) > 0
-        return self.copies * (self.digits(mode) * (width + ADDER_OVERHEAD) * alive).sum()
+        rows = self._rows(input_width)
+        cells = (rows + ADDER_OVERHEAD) * (jax.lax.stop_gradient(rows) > 0)
+        return self.copies / len(rows) * (self.digits(mode) * cells.sum(0)[:, None]).sum()
+
+    def _rows(self, input_width: Float[Array, "..."]) -> Float[Array, "R I"]:
+        """Widths of the inputs; more than one row where they differ from one copy of the layer to the next."""
+        rows = input_width.reshape(-1, input_width.shape[-1])
+        return jnp.broadcast_to(rows, (len(rows), len(self.kernel[...])))
 
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""

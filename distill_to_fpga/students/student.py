@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,14 @@ from distill_to_fpga.quantize import ActivationQuantizer, Mode
 from distill_to_fpga.students.builder import Builder
 from distill_to_fpga.students.cnn import cnn
 from distill_to_fpga.students.config import SCORE, StudentConfig
+from distill_to_fpga.students.cost import Size, cost
 from distill_to_fpga.students.deepsets import deepsets
 from distill_to_fpga.students.distances import embedding_autoencoder, vae_encoder
-from distill_to_fpga.students.layers import SPAN_BITS, Dense, InputScale, SumOfSquares, leaves
+from distill_to_fpga.students.interaction import interaction
+from distill_to_fpga.students.layers import SPAN_BITS, Dense, InputScale, leaves
+from distill_to_fpga.students.mixer import mixer
 from distill_to_fpga.students.mlp import mlp
+from distill_to_fpga.students.trees import trees
 from foundation.errors import ConfigError
 from foundation.hardware_inputs import input_scaling
 
@@ -33,6 +37,9 @@ FAMILIES: dict[str, Callable[[Builder, InputScale, int], list[Any]]] = {
     "vae_encoder": vae_encoder,
     "embedding_autoencoder": embedding_autoencoder,
     "cnn": cnn,
+    "interaction": interaction,
+    "mixer": mixer,
+    "trees": trees,
 }
 
 
@@ -60,6 +67,10 @@ class Student(nnx.Module):
     def ebops(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Effective bit operations of the whole circuit (arXiv:2405.00645)."""
         return size(*nnx.split(self), mode).ebops
+
+    def luts(self, mode: Mode = "fixed") -> Float[Array, ""]:
+        """Roughly; `distill_to_fpga.estimate` counts the adders one by one."""
+        return size(*nnx.split(self), mode).luts
 
     def total_bits(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Sum of the widths of weights, biases and activations, each counted once."""
@@ -123,37 +134,11 @@ def forward(graphdef: Any, state: Any, integers: Any, mode: Mode) -> tuple[Any, 
     return outputs, nnx.state(student)
 
 
-class Size(NamedTuple):
-    """What a student costs, differentiable in its widths.
-
-    Attributes:
-        ebops: effective bit operations (arXiv:2405.00645).
-        bits: sum of the widths of weights, biases and activations, each counted once.
-        luts: roughly; `distill_to_fpga.estimate` counts the adders one by one.
-    """
-
-    ebops: Float[Array, ""]
-    bits: Float[Array, ""]
-    luts: Float[Array, ""]
-
-
 @partial(jax.jit, static_argnums=(0, 2))
 def size(graphdef: Any, state: Any, mode: Mode) -> Size:
     """Compiled, because outside a training step every small operation would be on its own."""
-    ebops, bits, luts, width = jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.zeros(1)
-    for layer in leaves(nnx.merge(graphdef, state, copy=True).layers):
-        if isinstance(layer, ActivationQuantizer):
-            width = layer.width(mode)
-            bits += width.sum()
-            luts += layer.luts(width)
-        elif isinstance(layer, Dense):
-            ebops += layer.ebops(width, mode)
-            luts += layer.luts(width, mode)
-            bits += sum(each.sum() for each in layer.widths(mode))
-        elif isinstance(layer, SumOfSquares):
-            ebops += layer.ebops(width)
-            luts += layer.ebops(width)
-    return Size(ebops, bits, luts)
+    found, _ = cost(nnx.merge(graphdef, state, copy=True).layers, jnp.zeros(1), mode)
+    return found
 
 
 def predict(student: Student, integers: Int[np.ndarray, "B N F"]) -> Float[np.ndarray, "B O"]:

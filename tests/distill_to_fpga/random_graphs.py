@@ -10,15 +10,18 @@ import numpy as np
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, GraphError, ops
 
 
-def random_graph(seed: int, most_nodes: int = 8) -> FixedPointGraph:
-    """All operations over two small inputs, with types that vary from element to element."""
+def random_graph(seed: int, most_nodes: int = 8, choices: bool = False) -> FixedPointGraph:
+    """All operations over two small inputs, with types that vary from element to element.
+
+    Half of the nodes are wiring, comparisons, selections and tables with `choices`, none of them without.
+    """
     rng = np.random.default_rng(seed)
     g = GraphBuilder("fuzz", version=int(rng.integers(1, 4)))
     shape = tuple(int(n) for n in rng.integers(1, 5, rng.integers(1, 3)))
     wires = [g.input(f"x{i}", shape, rng.integers(0, 2, shape[-1]), rng.integers(0, 9, shape[-1])) for i in range(2)]
     for _ in range(rng.integers(1, most_nodes, endpoint=True)):
         try:
-            wires.append(random_node(g, rng, wires))
+            wires.append(random_node(g, rng, wires, choices))
         except GraphError as error:
             if "62 is the limit" not in str(error):  # nothing else may refuse a well-formed operation
                 raise
@@ -28,7 +31,7 @@ def random_graph(seed: int, most_nodes: int = 8) -> FixedPointGraph:
     return g.build()
 
 
-def random_node(g: GraphBuilder, rng: np.random.Generator, wires: list):
+def random_node(g: GraphBuilder, rng: np.random.Generator, wires: list, choices: bool):
     x = wires[rng.integers(len(wires))]
     pairs = [w for w in wires if w.shape == x.shape]
     y = pairs[rng.integers(len(pairs))]
@@ -37,6 +40,8 @@ def random_node(g: GraphBuilder, rng: np.random.Generator, wires: list):
     kind = rng.choice(["scale", "shift", "quantize", "quantize", "relu", "add", "sub", "mul", "flatten", "concat"])
     if axis is not None:
         kind = rng.choice([kind, kind, "dense", "sum", "max", "argmax", "slice"])
+    if choices and rng.random() < 0.5:
+        return random_choice(g, rng, x, y)
     if kind == "scale":
         return g.scale(x, rng.integers(-20, 20, channels), rng.integers(-4, 4, channels))
     if kind == "shift":
@@ -59,6 +64,18 @@ def random_node(g: GraphBuilder, rng: np.random.Generator, wires: list):
     if kind == "concat":
         return g.concat([g.flatten(x), g.flatten(y)])
     return getattr(g, kind)(x, y) if kind in ("add", "sub", "mul") else getattr(g, kind)(x)
+
+
+def random_choice(g: GraphBuilder, rng: np.random.Generator, x, y):
+    kind = rng.choice(["take", "compare", "select", "table"])
+    if kind == "take":
+        return g.take(x, rng.integers(0, x.size, rng.integers(1, 4, rng.integers(1, 3))))
+    if kind == "compare":
+        return g.compare(x, rng.integers(x.low, x.high, x.shape, endpoint=True) + 1)
+    if kind == "select":
+        return g.select(g.compare(x, rng.integers(-3, 4, x.shape)), x, y)
+    short = g.quantize(x, rng.integers(0, 2, x.shape), rng.integers(0, 4, x.shape), rng.integers(-2, 4, x.shape))
+    return g.table(short, rng.integers(-9, 10, (*x.shape, 20)), -9, rng.integers(-3, 4, x.shape))
 
 
 def random_inputs(graph: FixedPointGraph, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
@@ -128,6 +145,15 @@ def evaluate(op: ops.Op, lsb: np.ndarray, *values: np.ndarray) -> np.ndarray:
             return np.concatenate(values, op.axis)
         case ops.Slice():
             return np.moveaxis(np.moveaxis(x, op.axis, 0)[op.start : op.stop : op.step], 0, op.axis)
+        case ops.Take():
+            return x.reshape(-1)[op.index]
+        case ops.Compare():
+            return rationals(np.asarray(x >= op.threshold * lsb).astype(int))
+        case ops.Select():
+            return np.where(np.asarray(x == 1, bool), values[1], values[2])
+        case ops.Table():
+            at = np.vectorize(int, otypes=[int])(x / lsb) - op.first
+            return rationals(np.take_along_axis(op.entries, at[..., None], -1)[..., 0]) * power(-op.fraction)
     raise AssertionError(op)
 
 

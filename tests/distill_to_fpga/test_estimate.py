@@ -35,6 +35,29 @@ def test_ebops_by_hand():
     assert (cost.total("weights"), cost.total("nonzero_weights"), cost.total("weight_bits")) == (4, 3, 6)
 
 
+def test_luts_of_choices_by_hand():
+    g = GraphBuilder("hand")
+    x = g.input("x", (4,), signed=False, bits=[1, 6, 7, 6])
+    bits = g.compare(x, [1, 33, 32, 0], name="compared")  # its own answer; 6 bits; 2 bits are left of 7; always true
+    g.output(g.select(bits, x, g.shift(x, 0)), "chosen")  # 1, 6, 7 bits; the last one is settled
+    y = g.input("y", (3,), signed=False, bits=[5, 6, 7])
+    g.output(g.table(y, np.arange(3 * 128).reshape(3, 128) % 8, 0, 0, name="looked_up"), "found")  # 3 bits each
+    luts = {layer.name: layer.luts for layer in estimate(g.build()).layers}
+    assert luts["compared"] == 0 + 1 + 1
+    assert luts["select_1"] == 1 + 6 + 7
+    assert luts["looked_up"] == 3 + 3 + 6
+
+
+def test_tokens_with_types_of_their_own_are_counted_one_by_one():
+    def luts(bits: list[list[int]]) -> int:
+        g = GraphBuilder("tokens")
+        g.output(g.dense(g.input("x", (2, 2), True, bits), [[3], [5]], 0))
+        return estimate(g.build()).total("luts")
+
+    assert luts([[8, 8], [8, 8]]) > luts([[8, 8], [4, 4]]) > luts([[8, 8], [0, 0]])
+    assert 2 * luts([[8, 8], [0, 0]]) == luts([[8, 8], [8, 8]])
+
+
 @given(st.integers(-(2**40), 2**40))
 def test_signed_digits_are_exact_sparse_and_not_adjacent(value):
     digits = list(signed_digits(value))

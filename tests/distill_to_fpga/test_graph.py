@@ -22,9 +22,9 @@ def real(graph: FixedPointGraph, wire: str, integers: np.ndarray) -> np.ndarray:
 
 
 @settings(max_examples=80, deadline=None)
-@given(SEEDS)
-def test_every_wire_equals_rational_arithmetic(seed):
-    graph = random_graph(seed)
+@given(SEEDS, st.booleans())
+def test_every_wire_equals_rational_arithmetic(seed, choices):
+    graph = random_graph(seed, choices=choices)
     inputs = random_inputs(graph, np.random.default_rng(seed), 4)
     kept = run(graph, inputs, keep=True)
     for example in range(4):
@@ -34,9 +34,9 @@ def test_every_wire_equals_rational_arithmetic(seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(SEEDS)
-def test_intervals_hold_and_fit_their_types(seed):
-    graph = random_graph(seed)
+@given(SEEDS, st.booleans())
+def test_intervals_hold_and_fit_their_types(seed, choices):
+    graph = random_graph(seed, choices=choices)
     kept = run(graph, random_inputs(graph, np.random.default_rng(seed), 50), keep=True)
     for name, wire in graph.wires.items():
         assert ((wire.low <= kept[name]) & (kept[name] <= wire.high)).all(), name
@@ -44,12 +44,37 @@ def test_intervals_hold_and_fit_their_types(seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(SEEDS)
-def test_json_round_trip_is_exact(seed):
-    graph = random_graph(seed)
+@given(SEEDS, st.booleans())
+def test_json_round_trip_is_exact(seed, choices):
+    graph = random_graph(seed, choices=choices)
     again = FixedPointGraph.from_json(graph.to_json())
     assert again == graph
     assert all(again.wires[n].type == w.type and again.wires[n].shape == w.shape for n, w in graph.wires.items())
+
+
+def test_comparisons_selections_and_tables_by_hand():
+    g = GraphBuilder("choice")
+    x = g.input("x", (2,), signed=True, bits=4)
+    is_large = g.compare(x, [2, -3])
+    g.output(g.take(is_large, [[1, 0], [0, 0]]), "bits")
+    g.output(g.select(is_large, g.shift(x, 1), x), "chosen")
+    g.output(g.table(g.quantize(x, True, 2, 0), [[5, 6, 7, 8], [1, 0, 0, -1]], -2, [0, 2]), "found")
+    graph = g.build()
+    out = run(graph, {"x": np.array([[2, -4], [1, 7]])})
+    assert out["bits"].tolist() == [[[0, 1], [1, 1]], [[1, 0], [0, 0]]]
+    assert to_real(graph, "chosen", out["chosen"]).tolist() == [[4, -4], [1, 14]]
+    assert to_real(graph, "found", out["found"]).tolist() == [[8, 0.25], [8, -0.25]]  # saturated at -2 and 1
+
+
+def test_tables_and_selections_that_do_not_fit_are_refused():
+    g = GraphBuilder("bad")
+    x = g.input("x", (2,), signed=True, bits=3)
+    with pytest.raises(GraphError, match="takes integers that have no entry"):
+        g.table(x, np.zeros((2, 7), int), -4, 0)
+    with pytest.raises(GraphError, match="is not 0 or 1"):
+        g.select(x, x, x)
+    with pytest.raises(GraphError, match=r"indices must lie in \[0, 2\)"):
+        g.take(x, [2])
 
 
 def test_intervals_are_attained_exactly_by_a_dense_layer():

@@ -71,9 +71,9 @@ def test_names_that_are_not_identifiers_never_reach_cpp():
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [11, 12])
-def test_random_graphs_are_exact_in_cpp(seed, tmp_path):
-    graph = random_graph(seed, most_nodes=12)
+@pytest.mark.parametrize(("seed", "choices"), [(11, False), (12, False), (13, True), (14, True)])
+def test_random_graphs_are_exact_in_cpp(seed, choices, tmp_path):
+    graph = random_graph(seed, most_nodes=12, choices=choices)
     vectors = make_vectors(graph, count=3000)
     export_graph(graph, tmp_path / "project", vectors=vectors.head(10))
     got = simulate(tmp_path / "project", graph, vectors.inputs, tmp_path)

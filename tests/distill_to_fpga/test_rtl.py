@@ -40,10 +40,10 @@ needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="Yosys is
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_random_graphs_of_all_operations_are_replayed_exactly_or_named(seed):
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_random_graphs_of_all_operations_are_replayed_exactly_or_named(seed, choices):
     """`replay` itself compares with the golden model, on corners and random vectors."""
-    graph = random_graph(seed)
+    graph = random_graph(seed, choices=choices)
     widest = max(int(wire.bits.max(initial=0)) for wire in graph.wires.values())
     if widest > replay.MAX_BITS:
         with pytest.raises(GraphError, match="the RTL back end takes 50"):

@@ -207,6 +207,49 @@ void slice(const X x[OUTER * COUNT * INNER], Y y[OUTER * KEPT * INNER]) {
   }
 }
 
+// The elements listed.
+template <int SIZE, int COUNT, class X, class I, class Y> void take(const X x[SIZE], const I index[COUNT], Y y[COUNT]) {
+#pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=index complete
+  for (int i = 0; i < COUNT; i++) {
+#pragma HLS UNROLL
+    y[i] = x[index[i]];
+  }
+}
+
+template <int SIZE, class Threshold, class X, class T, class Y>
+void compare(const X x[SIZE], const T threshold[SIZE], Y y[SIZE]) {
+#pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=threshold complete
+  for (int i = 0; i < SIZE; i++) {
+#pragma HLS UNROLL
+    y[i] = x[i] >= from_word<Threshold>(threshold[i]) ? 1 : 0;
+  }
+}
+
+template <int SIZE, class C, class A, class B, class Y>
+void select(const C choice[SIZE], const A a[SIZE], const B b[SIZE], Y y[SIZE]) {
+#pragma HLS INLINE
+  for (int i = 0; i < SIZE; i++) {
+#pragma HLS UNROLL
+    y[i] = choice[i] != 0 ? Y(a[i]) : Y(b[i]);
+  }
+}
+
+// Element i through row i of the table; `places` are its fractional bits, so that x * 2^places is an integer.
+template <int SIZE, int DEPTH, class Wide, class X, class P, class F, class T, class Y>
+void look_up(const X x[SIZE], const P places[SIZE], const F first[SIZE], const T entries[SIZE * DEPTH], Y y[SIZE]) {
+#pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=places complete
+#pragma HLS ARRAY_PARTITION variable=first complete
+#pragma HLS ARRAY_PARTITION variable=entries block factor=SIZE
+  for (int i = 0; i < SIZE; i++) {
+#pragma HLS UNROLL
+    Wide integer = Wide(x[i]) << int(places[i]);
+    y[i] = from_word<Y>(entries[i * DEPTH + integer.to_int() - int(first[i])]);
+  }
+}
+
 } // namespace layers
 } // namespace @{namespace}
 

@@ -1,0 +1,162 @@
+"""Every further family: training = reload = float64 = integer interpreter = compiled C++, and it learns."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from small_students import LAYOUT, adversarial, jets, scatter_widths, student
+
+from distill_to_fpga.distill import distill
+from distill_to_fpga.estimate import estimate
+from distill_to_fpga.graph import run, to_real
+from distill_to_fpga.hls import export_graph
+from distill_to_fpga.inputs import layout_of
+from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
+from distill_to_fpga.objective import DistillConfig, Examples
+from distill_to_fpga.quantize import Width
+from distill_to_fpga.students import (
+    Student,
+    StudentConfig,
+    freeze,
+    load_student,
+    predict,
+    predict_exact,
+    save_student,
+)
+from distill_to_fpga.students.settings import InteractionConfig, MixerConfig
+from distill_to_fpga.vectors import make_vectors
+from distill_to_fpga.verify import verify_export
+from foundation.errors import ConfigError
+
+COMMON = {"tokens": 4, "rho": (4,)}
+INTERACTION = StudentConfig(kind="interaction", interaction=InteractionConfig((5,), 4, (3,)), **COMMON)
+SHAPES = {
+    "interaction": INTERACTION,
+    "interaction by position": replace(INTERACTION, interaction=InteractionConfig((5,), 4, (3,), "position")),
+    "interaction by place": replace(INTERACTION, scaling="place", activation_granularity="tensor"),
+    "mixer": StudentConfig(kind="mixer", mixer=MixerConfig(width=4, tokens=3, features=5), **COMMON),
+    "mixer of two blocks": StudentConfig(
+        kind="mixer", mixer=MixerConfig(3, 2, 3, 4), weight_format="bits", activation_granularity="tensor", **COMMON
+    ),
+}
+
+
+def made(config: StudentConfig, seed: int = 0) -> Student:
+    if config.scaling == "place":
+        from distill_to_fpga.students import build_student, scaling_of
+
+        offset, shift = scaling_of(config, jets(500))
+        return build_student(config, offset, shift, ("signal", "background"), ("pt",), seed)
+    return student(config, seed)
+
+
+@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES)
+def frozen(request) -> Student:
+    return freeze(scatter_widths(made(request.param), seed=2, low=0.0), jets(500))
+
+
+def examples() -> np.ndarray:
+    return np.concatenate([jets(200, seed=9), adversarial()])
+
+
+def test_training_reload_and_interpreter_give_identical_numbers(frozen, tmp_path):
+    x = examples()
+    exact, graph = predict_exact(frozen, x), lower(frozen, LAYOUT)
+    assert exact.shape == (len(x), 3)
+    assert all(len(np.unique(column)) > 10 for column in exact.T)
+    assert (to_real(graph, "outputs", run(graph, {"particles": x})["outputs"]) == exact).all()
+    assert inexact_in_float32(graph) == {}
+    assert (predict(frozen, x) == exact).all()
+    save_student(tmp_path, frozen, LAYOUT)
+    again, read = load_student(tmp_path)
+    assert (read, again.config) == (LAYOUT, frozen.config)
+    assert (predict_exact(again, x) == exact).all()
+    assert again.ebops() == frozen.ebops()
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_freezing_changes_nothing_on_the_calibration_set(config):
+    x = jets(300)
+    trained = scatter_widths(made(config), seed=3, low=0.0)
+    before = np.asarray(trained(jnp.asarray(x), "train"))
+    assert (before == predict(freeze(trained, x), x)).all()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+@pytest.mark.slow
+def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
+    graph = lower(frozen, LAYOUT)
+    export_graph(graph, tmp_path / "project", vectors=make_vectors(graph, count=60))
+    result = verify_export(tmp_path / "project", count=3000)
+    assert (result.exact, result.first) == (True, None)
+
+
+def test_cost_of_training_and_of_the_graph_agree(frozen):
+    """The student leaves signs and, in LUTs, sums over tokens out."""
+    found = estimate(lower(frozen, LAYOUT)).summary()
+    assert found["weights"] == sum(layer.kernel.size for layer in frozen.dense())
+    assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
+    assert found["luts"] > 0
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_luts_have_a_gradient_on_widths(config):
+    trained = made(config)
+    trained(jnp.asarray(jets(100)), "train")
+    slopes = nnx.grad(lambda m: m.luts("train"), argnums=nnx.DiffState(0, Width))(trained)
+    flat = {"/".join(map(str, path)): np.asarray(v[...]) for path, v in nnx.to_flat_state(slopes)}
+    assert all((slope >= 0).all() for slope in flat.values())
+    assert all((slope > 0).any() for path, slope in flat.items() if not path.endswith("bias_fraction"))
+
+
+def test_interaction_with_shared_widths_is_indifferent_to_the_order_of_tokens():
+    x = jets(300)
+    for config, indifferent in ((INTERACTION, True), (SHAPES["interaction by position"], False)):
+        shuffled = freeze(scatter_widths(made(config), seed=2, low=0.0), x)
+        assert (predict(shuffled, x) == predict(shuffled, x[:, ::-1])).all() == indifferent
+
+
+def test_a_token_hears_of_the_others_before_the_sum():
+    """Unlike DeepSets': the change that one token makes depends on what another one is."""
+    x = np.zeros((4, 4, 3), np.int32)
+    x[1, 0], x[2, 1] = [300, 20, 1], [100, -30, 0]
+    x[3] = x[1] + x[2]
+    deaf = replace(INTERACTION, quantized=False, interaction=InteractionConfig((5,), 4, ()), rho=())
+    said = predict(made(deaf), x).astype(np.float64)
+    assert np.abs(said[3] - said[1] - said[2] + said[0]).max() > 1e-3
+
+
+def learnable(count: int, seed: int) -> Examples:
+    """Signal is what has a large sum of |deta|; the teacher knows by how much."""
+    x = jets(count, seed)
+    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
+    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
+
+
+TRAIN, TEST = learnable(3000, 1), learnable(2000, 2)
+LEARNERS = {
+    "interaction": replace(INTERACTION, interaction=InteractionConfig((8,), 8, (4,)), rho=(8,)),
+    "mixer": StudentConfig(kind="mixer", tokens=4, mixer=MixerConfig(8, 1, 4, 8), rho=(8,)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "budget"), [("interaction", 3000), ("mixer", 8000)])
+def test_it_learns_within_its_budget(name, budget):
+    config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
+    found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
+    said = predict_exact(found, TEST.integers)
+    assert (said.argmax(1) == TEST.labels).mean() > 0.9
+    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
+    graph = lower(found, LAYOUT)
+    assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
+
+
+def test_impossible_shapes():
+    with pytest.raises(ConfigError, match="at least 1"):
+        made(replace(SHAPES["mixer"], mixer=MixerConfig(blocks=0)))
