@@ -121,14 +121,22 @@ def quantizer(kind: FixedType, x: Any, signed: bool, bits: int, fraction: int, l
     sign, integer, _ = x.kif
     room = bits - fraction - signed  # places before the binary point
     if kind.overflow == "wrap" or (integer <= room and sign <= signed):
+        x = part(x, room, fraction) if bits == 1 and not signed else x
         return x.quantize(int(signed), room, fraction, "WRAP", "TRN")
-    kept = x.quantize(0, room, fraction, "WRAP", "TRN")
-    beyond = x.bits[sign : sign + integer - room] if integer > room else None
-    return saturated(x.msb() if sign else None, beyond, kept, signed, room, fraction)
+    beyond = x.bits[: sign + integer - room] if integer > room else None
+    return saturated(x.msb() if sign else None, beyond, part(x, room, fraction), signed, room, fraction)
+
+
+def part(x: Any, room: int, fraction: int) -> Any:
+    """The bits of `x` from `room` down to `fraction`, without a sign. Two steps to a single bit: alkaid mistakes one of
+    a scaled number for its top bit where their places agree before the scaling."""
+    if room + fraction == 1:
+        x = x.quantize(0, room + 1, fraction, "WRAP", "TRN")
+    return x.quantize(0, room, fraction, "WRAP", "TRN")
 
 
 def saturated(negative: Any, beyond: Any, kept: Any, signed: bool, room: int, fraction: int) -> Any:
-    """`kept` has the bits that fit; `beyond` those above them, the sign `negative` apart."""
+    """`kept` has the bits that fit; `beyond` those above them, the sign `negative` the first."""
     if beyond is not None:
         full = beyond.unary_bit_op("any")
         full = full if negative is None or not signed else full & ~negative

@@ -58,6 +58,22 @@ def test_graphs_that_alkaid_got_wrong(seed):
     replay.replay(random_graph(seed))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_cuts_of_every_width_behind_a_dense_layer(signed):
+    """alkaid took the one bit lost, or kept, of a scaled sum for its top bit: all factors and widths."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        g = GraphBuilder("cuts")
+        x = g.input("x", (5,), signed=False, bits=rng.integers(2, 7, 5))
+        weight = rng.choice([-2, 2, 4, 6, 8], (5, 12)) << seed
+        x = g.dense(x, weight, 2, rng.integers(-9, 9, 12), rng.integers(0, 3, 12))
+        top = x.bits - x.fraction - 1
+        for lost in (0, 1, 2, 4):
+            kept = rng.integers(1, 5, 12)
+            g.output(g.quantize(x, signed, kept, kept - (top - lost) - signed), f"lost{lost}")
+        replay.replay(g.build())
+
+
 def test_a_wrong_network_is_refused(monkeypatch):
     monkeypatch.setattr(replay, "winner", lambda a, b: a)
     with pytest.raises(GraphError, match=r"differs from the golden model: output 'scores' element 0 is -1\.5"):
