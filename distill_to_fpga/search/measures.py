@@ -1,11 +1,10 @@
-"""What is recorded of a trial, and which way is better; figures on held-out examples, as they are and disturbed.
+"""What is recorded of a trial, and which way is better.
 
 Axes: B examples, K tokens, H hardware features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +15,9 @@ from distill_to_fpga.energy import energy_pj
 from distill_to_fpga.estimate import estimate
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.inputs import HardwareLayout
-from distill_to_fpga.objective import Examples
-from distill_to_fpga.students import Student, predict_exact
-from foundation.errors import ConfigError
-from foundation.metrics import classification, regression
+from distill_to_fpga.robustness import Figures, energy_features, losses, robustness
+from foundation.evaluation_config import RobustnessConfig
+from foundation.schema import DetectorSchema
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,12 @@ MEASURES = {
     "pearson": Measure("correlation with the teacher", True),
     "noise_loss": Measure("lost by noisy inputs"),
     "dead_loss": Measure("lost by dead inputs"),
+    "shift_loss": Measure("lost by pile-up and energy scale"),
     "luts": Measure("LUTs (estimate)"),
     "ebops": Measure("EBOPs"),
     "weight_bits": Measure("bits of the weights"),
     "nonzero_weights": Measure("weights that are not zero"),
-    "inputs": Measure("input bits used"),
+    "input_bits": Measure("input bits used"),
     "energy_pj": Measure("energy in pJ (45 nm table)"),
     "latency_ns": Measure("latency in ns (estimate)"),
     "latency_cycles": Measure("latency in cycles (estimate)"),
@@ -59,30 +58,10 @@ MEASURES = {
 COSTS = ("luts", "ebops", "weight_bits", "nonzero_weights", "latency_cycles", "latency_ns")
 
 
-@dataclass(frozen=True)
-class RobustnessConfig:
-    """What the inputs suffer when robustness is measured.
-
-    Attributes:
-        noise: error of every value of a token that is there, in standard deviations of that feature.
-        dead: share of the inputs (a feature of a place) that always read zero.
-        draws: of the noise, and of which inputs are dead; the loss is the mean.
-    """
-
-    noise: float = 0.1
-    dead: float = 0.05
-    draws: int = 3
-
-    def check(self) -> None:
-        """Raises ConfigError naming a setting out of range."""
-        if self.noise < 0 or not 0 <= self.dead <= 1 or self.draws < 1:
-            raise ConfigError(f"robustness needs noise >= 0, 0 <= dead <= 1 and draws >= 1; it is {self}")
-
-
 def costs(graph: FixedPointGraph, clock_ns: float) -> dict[str, Any]:
     """What a student takes of the board."""
     summary = estimate(graph, clock_ns).summary()
-    return {name: summary[name] for name in COSTS} | {"energy_pj": energy_pj(graph), "inputs": input_bits(graph)}
+    return {name: summary[name] for name in COSTS} | {"energy_pj": energy_pj(graph), "input_bits": input_bits(graph)}
 
 
 def input_bits(graph: FixedPointGraph) -> int:
@@ -93,57 +72,21 @@ def input_bits(graph: FixedPointGraph) -> int:
     return sum(int(graph.wires[name].bits.sum()) for name in graph.inputs)
 
 
-def tagger_figures(student: Student, integers: Int[np.ndarray, "B K H"], truth: Examples) -> dict[str, float]:
-    """AUC and accuracy of the classes, resolution of the regressions; the first is what robustness is measured in."""
-    outputs = predict_exact(student, integers)
-    found: dict[str, float] = {}
-    count = len(student.classes)
-    if count:
-        known = classification(np.asarray(truth.labels), outputs[:, :count], student.classes, signal_efficiencies=())
-        found |= {name: known[name] for name in ("auc", "accuracy")}
-    if student.regressions:
-        assert truth.targets is not None
-        pairs = zip(np.asarray(truth.targets).T, outputs[:, count:].T)
-        found["resolution"] = float(np.mean([regression(true, said)["resolution"] for true, said in pairs]))
-    return found
-
-
-Figures = Callable[[Int[np.ndarray, "B K H"]], dict[str, float]]
-
-
-def robustness(
-    figures: Figures, integers: Int[np.ndarray, "B K H"], layout: HardwareLayout, cfg: RobustnessConfig
+def lost(
+    figures: Figures,
+    integers: Int[np.ndarray, "B K H"],
+    layout: HardwareLayout,
+    schema: DetectorSchema,
+    cfg: RobustnessConfig,
 ) -> dict[str, float]:
-    """How much of the first figure is lost by noise and by dead inputs; above 0 it is worse than undisturbed.
+    """How much of the first figure is lost by disturbed inputs: `noise_loss`, `dead_loss`, `shift_loss`.
 
     Args:
-        figures: of a student, from its inputs.
+        figures: of a student, from these inputs, disturbed or not.
+        integers: undisturbed.
+        schema: of the inputs.
     """
-    name, best = next(iter(figures(integers).items()))
-    sign = 1 if MEASURES[name].more else -1
-    found = {}
-    for what, disturbed in (("noise", noisy(integers, layout, cfg)), ("dead", dead(integers, cfg))):
-        found[f"{what}_loss"] = float(np.mean([sign * (best - figures(each)[name]) for each in disturbed]))
-    return found
-
-
-def noisy(
-    integers: Int[np.ndarray, "B K H"], layout: HardwareLayout, cfg: RobustnessConfig
-) -> Iterator[Int[np.ndarray, "B K H"]]:
-    """Inputs with a normal error on every value, rounded and within their types; empty places stay empty."""
-    present = integers.any(-1, keepdims=True)
-    spread = np.sqrt(np.mean((integers - integers.mean((0, 1))) ** 2, axis=(0, 1), where=present))
-    for seed in range(cfg.draws):
-        error = np.random.default_rng(seed).normal(0, cfg.noise, integers.shape) * spread
-        moved = np.clip(np.floor(integers + error + 0.5), layout.low, layout.high)
-        yield np.where(present, moved, 0).astype(np.int32)
-
-
-def dead(integers: Int[np.ndarray, "B K H"], cfg: RobustnessConfig) -> Iterator[Int[np.ndarray, "B K H"]]:
-    """Inputs of which some always read zero, in all examples alike; at least one, if any is to be."""
-    size = integers[0].size
-    count = min(size, max(1, round(cfg.dead * size))) if cfg.dead else 0
-    for seed in range(cfg.draws):
-        alive = np.ones(size, np.int32)
-        alive[np.random.default_rng(seed).permutation(size)[:count]] = 0
-        yield integers * alive.reshape(integers.shape[1:])
+    energies = energy_features(schema, layout.modality)
+    records = robustness({"": figures}, integers, layout, energies, cfg)
+    first = next(name for name in records[0] if name in MEASURES)
+    return losses(records, first)

@@ -144,7 +144,7 @@ def front_table(run: Run) -> RichTable:
     title = f"{run.path}: {len(front)} of {found['complete']} trials are on the front ({len(found['failed'])} failed)"
     table = RichTable(title=f"{title}; figures of val", title_justify="left")
     shown = ["number", *found["objectives"]]
-    shown += [name for name in ("luts", "latency_ns", "noise_loss") if name not in shown]
+    shown += [name for name in ("luts", "latency_ns") if name not in shown]
     settings = [name for name in dict.fromkeys(key for row in front for key in row) if "." in name]
     shown += [name for name in settings if len({row.get(name) for row in front}) > 1]
     for name in shown:

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from distill_to_fpga.anomaly.distill import score_shape
 from distill_to_fpga.config import DistillRunConfig
 from distill_to_fpga.inputs import hardware_layout
-from distill_to_fpga.search.measures import MEASURES, RobustnessConfig
+from distill_to_fpga.search.measures import MEASURES
 from foundation.command import load_config, to_dict
 from foundation.errors import ConfigError, close_names
+from foundation.evaluation_config import RobustnessConfig
 from foundation.schema import DetectorSchema
 
 FIXED = {
@@ -76,7 +77,7 @@ class SearchConfig:
         seed: of the sampler; that of a student is `base.seed` plus the number of its trial.
         clock_ns: period that latencies are stated at.
         rate_khz: of an anomaly trigger, at which the efficiency kept is measured.
-        robustness: what the inputs suffer.
+        robustness: what the inputs suffer, in as many rows of `val` at most.
     """
 
     space: dict[str, Dimension] = field(default_factory=_default_space)

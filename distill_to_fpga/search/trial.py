@@ -14,7 +14,7 @@ from distill_to_fpga.config import STUDENT, DistillRunConfig
 from distill_to_fpga.lower import lower
 from distill_to_fpga.search.examples import Material, loaded
 from distill_to_fpga.search.kept import FAILURE, TRIALS
-from distill_to_fpga.search.measures import costs, robustness
+from distill_to_fpga.search.measures import costs, lost
 from distill_to_fpga.search.space import SearchConfig, distill_config
 from distill_to_fpga.students import save_student
 from distill_to_fpga.written import describe, write_history
@@ -59,19 +59,22 @@ def _trained(
     folder: Path, cfg: SearchConfig, number: int, own: DistillRunConfig, inputs: Mapping[str, Path]
 ) -> dict[str, Any]:
     material: Material = loaded(folder / EXAMPLES)
+    schema = DetectorSchema.load(folder / "schema.yaml")
     own = dataclasses.replace(own, student=score_shape(own)) if material.score else own
     layout = material.seen(own)
     made, transform = material.train_student(own)
     figures = material.figures(made.student, transform, cfg)
     integers = material.integers("val", layout)
     found: dict[str, Any] = figures(integers)
-    found |= robustness(figures, integers, layout, cfg.robustness)
+    if rows := cfg.robustness.rows:
+        some = material.figures(made.student, transform, cfg, rows)
+        found |= lost(some, integers[:rows], layout, schema, cfg.robustness)
     found |= costs(lower(made.student, layout), cfg.clock_ns) | {"seconds": made.seconds}
     run = Run.create(
         folder / TRIALS / str(number),
         "distill",
         config=own,
-        schema=DetectorSchema.load(folder / "schema.yaml"),
+        schema=schema,
         inputs=inputs,
         seeds={"student": own.seed},
     )
