@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_to_fpga.command import hardware_integers
-from distill_to_fpga.inputs import hardware_layout
+from distill_to_fpga.inputs import hardware_integers, hardware_layout
 from foundation.high_level import HighLevelConfig, high_level, subjettiness
 from foundation.store import Store
 

@@ -59,6 +59,30 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True)
+class TaggerConfig:
+    """What a student learns of a tagger beside what its own store has.
+
+    Attributes:
+        ensemble: more finetune runs of the same task: the teacher is the mean of all log-probabilities.
+        extra_stores: more data of the same schema, whose `train` splits the teacher labels; their own labels stay
+            hidden.
+        student_store: where the student's inputs are, if not in the teacher's store: rows of the same crossings. The
+            teacher may see all modalities in full precision, the student what the trigger board receives.
+        key: observers of both stores that together name a crossing.
+    """
+
+    ensemble: tuple[str, ...] = ()
+    extra_stores: tuple[str, ...] = ()
+    student_store: str = ""
+    key: tuple[str, ...] = ("event_id",)
+
+    def check(self) -> None:
+        """Raises ConfigError: settings that do not go together."""
+        if self.student_store and (self.extra_stores or not self.key):
+            raise ConfigError("tagger.student_store needs tagger.key, and does not go with tagger.extra_stores")
+
+
+@dataclass(frozen=True)
 class DistillRunConfig:
     """A student and how it is made.
 
@@ -66,6 +90,7 @@ class DistillRunConfig:
         modality: whose tokens the trigger board receives; empty: the schema's first.
         student: the network.
         distill: its training.
+        tagger: what is learnt of a tagger; not used with an anomaly model.
         score: what is learnt of an anomaly model's score; not used with a tagger.
         reference: also train a floating-point student of the same shape: of a tagger on the teacher's labelled examples
             alone, of an anomaly model on the same scores.
@@ -75,6 +100,7 @@ class DistillRunConfig:
     modality: str = ""
     student: StudentConfig = field(default_factory=StudentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    tagger: TaggerConfig = field(default_factory=TaggerConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     reference: bool = True
     seed: int = 0

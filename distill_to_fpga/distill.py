@@ -22,6 +22,7 @@ from distill_to_fpga.boost import grow
 from distill_to_fpga.budget import Board, beta, corrected, counting, first_price, fixed, landed, landing, next_price
 from distill_to_fpga.inputs import HardwareLayout, layout_of
 from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
+from distill_to_fpga.prune import Mask, factors, masks
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, quantize_after_training, scaling_of
 from distill_to_fpga.students.student import size
@@ -37,8 +38,8 @@ class Distilled:
 
     Attributes:
         student: frozen (integer types everywhere) unless it is a floating-point one.
-        history: one record per 100 steps: step, loss and its terms, EBOPs, LUTs, beta, accuracy on the validation
-            examples.
+        history: one record per 100 steps, of every round of pruning: step, loss and its terms, EBOPs, LUTs, beta,
+            accuracy on the validation examples.
         seconds: of training, compilation included.
     """
 
@@ -108,25 +109,74 @@ def _train(
     _, trainable, rest = _split(student)
     carry: Any = (trainable, _optimizer(config).init(trainable), rest, first_price(config))
     board = Board(layout or layout_of(np.asarray(train.integers)), np.asarray(train.integers))
-    batches = _batches(len(train.labels), config, seed)
     data, held_out = jax.tree.map(jnp.asarray, (train, validation))
-    history: list[dict[str, float]] = []
-    shown = ("loss", config.currency) if plan.mode == "train" else ("loss",)
-    with progress("distil", config.steps, "steps") as bar:
-        for first in range(0, config.steps, BLOCK):
-            block = batches[first : first + BLOCK]
-            carry, metrics = _block(plan, carry, data, jnp.asarray(block), jnp.arange(first, first + len(block)))
-            history.append(_record(metrics, first))
+    first, back = 0, config.prune.rewound(config.steps, BLOCK)
+    total = config.steps + config.prune.rounds * (config.steps - back)
+    pruned: list[Mask] | None = None
+    early: Any = None
+    factor = _factor(student, ()) if config.prune.rounds else None
+    with progress("distil", total, "steps") as bar:
+        loop = _Loop(plan, data, held_out, _batches(len(train.labels), config, seed), board, [], bar)
+        for number in range(config.prune.rounds + 1):
+            if number:
+                pruned = masks(plan.student(carry[0], carry[2]), config.prune, number, pruned)
+                factor = _factor(student, pruned)
+                carry, first = (_times(early[0], factor), *_copied(early[1:])), back
+            elif config.prune.rounds:
+                carry = loop.run(carry, 0, back, factor)
+                early, first = _copied(carry), back
+            carry = loop.run(carry, first, config.steps, factor)
+    return plan.student(carry[0], carry[2]), loop.history
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """Blocks of steps, and what is done between them."""
+
+    plan: _Plan
+    data: Examples
+    held_out: Examples | None
+    batches: Int[np.ndarray, "S B"]
+    board: Board
+    history: list[dict[str, float]]
+    bar: Any
+
+    def run(self, carry: Any, start: int, stop: int, factor: Any = None) -> Any:
+        """The carry after these steps; `factor` multiplies the weights after each."""
+        plan, config, board = self.plan, self.plan.config, self.board
+        shown = ("loss", config.currency) if plan.mode == "train" else ("loss",)
+        for first in range(start, stop, BLOCK):
+            block = self.batches[first : min(first + BLOCK, stop)]
+            numbers = jnp.arange(first, first + len(block))
+            carry, metrics = _block(plan, carry, self.data, jnp.asarray(block), numbers, factor)
+            record = _record(metrics, first)
+            self.history.append(record)
             if plan.mode == "train" and counting(config, first, first + len(block)):
                 made = plan.student(carry[0], carry[2])
-                carry = (*carry[:3], corrected(carry[3], made, board, history[-1]))
+                carry = (*carry[:3], corrected(carry[3], made, board, record))
             if plan.mode == "train" and landing(config, first, first + len(block)):
                 made = landed(plan.student(carry[0], carry[2]), board, config.lut_budget or 1)
                 carry = (_split(made)[1], *carry[1:])
-            if validation is not None and (validation.labels >= 0).any():
-                history[-1]["validation_accuracy"] = float(_accuracy(plan, carry, held_out))
-            bar.advance(len(block), ", ".join(f"{name} {history[-1][name]:,.6g}" for name in shown))
-    return plan.student(carry[0], carry[2]), history
+            if self.held_out is not None and (self.held_out.labels >= 0).any():
+                record["validation_accuracy"] = float(_accuracy(plan, carry, self.held_out))
+            self.bar.advance(len(block), ", ".join(f"{name} {record[name]:,.6g}" for name in shown))
+        return carry
+
+
+def _factor(student: Student, pruned: Sequence[Mask]) -> Any:
+    """0 for each weight that is pruned, 1 for the others."""
+    weights, _ = _split(factors(student, pruned))[1]
+    return weights
+
+
+def _times(trainable: Any, factor: Any) -> Any:
+    weights, widths = trainable
+    return jax.tree.map(jnp.multiply, weights, factor), _copied(widths)
+
+
+def _copied(carry: Any) -> Any:
+    """A copy, since the compiled loop takes its carry over."""
+    return jax.tree.map(jnp.copy, carry)
 
 
 @dataclass(frozen=True)
@@ -143,8 +193,15 @@ class _Plan:
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], numbers: Int[Array, " S"]) -> Any:
-    """One optimiser step for each row of `batches`.
+def _block(
+    plan: _Plan,
+    carry: Any,
+    data: Examples,
+    batches: Int[Array, "S B"],
+    numbers: Int[Array, " S"],
+    factor: Any = None,
+) -> Any:
+    """One optimiser step for each row of `batches`; `factor` multiplies the weights after each.
 
     The carry: (weights, widths), state of the optimiser, what is not trained, and the price of the circuit.
     """
@@ -161,15 +218,18 @@ def _block(plan: _Plan, carry: Any, data: Examples, batches: Int[Array, "S B"], 
         updates = (weights, jax.tree.map(lambda step: jnp.where(stay, 0.0, step), widths))
         if plan.mode == "train":
             price, metrics["beta"] = next_price(plan.config, price, metrics[plan.config.currency], number), paid
-        return (optax.apply_updates(trainable, updates), moments, rest, price), metrics
+        trainable = optax.apply_updates(trainable, updates)
+        if factor is not None:
+            trainable = (jax.tree.map(jnp.multiply, trainable[0], factor), trainable[1])
+        return (trainable, moments, rest, price), metrics
 
     return jax.lax.scan(step, carry, (batches, numbers))
 
 
 def _loss(plan: _Plan, trainable: Any, rest: Any, examples: Examples, paid: Array) -> Any:
     student = plan.student(trainable, rest)
-    outputs = student(examples.integers, plan.mode)
-    terms = losses(outputs / student.unit, examples, plan.config, len(student.classes))
+    outputs, hidden = student.with_hidden(examples.integers, plan.mode)
+    terms = losses(outputs / student.unit, examples, plan.config, len(student.classes), hidden)
     loss = sum(terms.values(), jnp.zeros(()))
     if plan.mode == "train":
         cost = size(*nnx.split(student), plan.mode)

@@ -6,7 +6,7 @@ Axes: B examples, N tokens, F features, C classes, R regression outputs, O = C +
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -15,6 +15,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from distill_to_fpga.prune import PruneConfig
+from distill_to_fpga.representation import embedding_loss, relational_loss
 from distill_to_fpga.students import StudentConfig
 from foundation.errors import ConfigError, DataError
 
@@ -32,6 +34,8 @@ class DistillConfig:
         alpha: share of the teacher in the loss; the labels have the rest. 0 trains on labels alone.
         temperature: softens the teacher's and the student's logits before they are compared.
         regression_weight: of the Huber loss of the regression outputs.
+        embedding_weight: of matching the teacher's embedding by a linear map of the student's last hidden layer.
+        relational_weight: of matching its distances between examples. See `distill_to_fpga.representation` for both.
         lut_budget: the student ends near so many LUTs, as `distill_to_fpga.estimate` counts them: their price is raised
             or lowered so that they fall geometrically to the budget over the first half of the steps.
         ebops_budget: the same for EBOPs, the currency of HGQ (arXiv:2405.00645). One of the two at most; with neither,
@@ -42,6 +46,7 @@ class DistillConfig:
         gamma: price of one bit of weight or activation (the L1 term of arXiv:2405.00645).
         quantize_after: a baseline: the student is trained in floating point, then every number is rounded to so many
             bits, the sign included, without further training. 0: it is quantised while it is trained.
+        prune: iterative magnitude pruning.
     """
 
     steps: int = 3000
@@ -52,12 +57,15 @@ class DistillConfig:
     alpha: float = 0.7
     temperature: float = 2.0
     regression_weight: float = 1.0
+    embedding_weight: float = 0.0
+    relational_weight: float = 0.0
     lut_budget: int | None = None
     ebops_budget: int | None = None
     beta_start: float = 1e-7
     beta_end: float = 5e-6
     gamma: float = 1e-7
     quantize_after: int = 0
+    prune: PruneConfig = field(default_factory=PruneConfig)
 
     def check(self) -> None:
         """Raises ConfigError naming the first setting out of range."""
@@ -67,22 +75,32 @@ class DistillConfig:
         for name in ("learning_rate", "temperature", "beta_start", "beta_end"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"distillation needs {name} > 0; it is {getattr(self, name)}")
+        for name in ("regression_weight", "embedding_weight", "relational_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"distillation needs {name} >= 0; it is {getattr(self, name)}")
         for name in ("lut_budget", "ebops_budget"):
             budget = getattr(self, name)
             if budget is not None and budget < 1:
                 raise ConfigError(f"{name} must be at least 1; it is {budget}")
         if self.lut_budget is not None and self.ebops_budget is not None:
             raise ConfigError("lut_budget and ebops_budget are both given: set one of them to null")
+        self.prune.check()
         if self.quantize_after and not 2 <= self.quantize_after <= 16:
             raise ConfigError(f"quantize_after must be 0 or 2 to 16 bits; it is {self.quantize_after}")
 
     def check_student(self, shape: StudentConfig) -> None:
-        """Raises ConfigError: a budget for a student whose widths nothing moves."""
+        """Raises ConfigError: a budget for a student whose widths nothing moves, or parts to prune that it has not."""
+        self.prune.check_student(shape)
         if self.budget is not None and shape.quantized and (self.quantize_after or not shape.learns_widths):
             raise ConfigError(
                 "lut_budget and ebops_budget move the widths of weights while they are trained, and those of this "
                 "baseline (uniform_bits, ternary, binary, quantize_after) stay: set the budget to null"
             )
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the teacher's embedding is learnt from."""
+        return self.embedding_weight > 0 or self.relational_weight > 0
 
     @property
     def budget(self) -> int | None:
@@ -105,6 +123,7 @@ class Examples:
         teacher: the teacher's logits, or None.
         targets: regression targets, NaN where unknown, or None.
         weights: example weights, or None for equal ones.
+        embedding: the teacher's, or None.
     """
 
     integers: Int[Any, "B N F"]
@@ -112,12 +131,21 @@ class Examples:
     teacher: Float[Any, "B C"] | None = None
     targets: Float[Any, "B R"] | None = None
     weights: Float[Any, " B"] | None = None
+    embedding: Float[Any, "B D"] | None = None
 
 
 def losses(
-    outputs: Float[Array, "B O"], examples: Examples, config: DistillConfig, classes: int
+    outputs: Float[Array, "B O"],
+    examples: Examples,
+    config: DistillConfig,
+    classes: int,
+    hidden: Float[Array, "B H"] | None = None,
 ) -> dict[str, Float[Array, ""]]:
-    """The terms of the loss, each averaged over the batch with the example weights."""
+    """The terms of the loss, each averaged over the batch with the example weights.
+
+    Args:
+        hidden: the student's last hidden layer, to be compared with the teacher's embedding.
+    """
     weights = jnp.ones(len(outputs)) if examples.weights is None else examples.weights
     weights = weights / jnp.maximum(weights.mean(), 1e-12)
     terms = _classification(outputs[:, :classes], examples, config, weights) if classes else {}
@@ -125,6 +153,12 @@ def losses(
         there = jnp.isfinite(examples.targets)
         huber = optax.huber_loss(outputs[:, classes:], jnp.where(there, examples.targets, 0))
         terms["regression"] = config.regression_weight * (weights[:, None] * jnp.where(there, huber, 0)).mean()
+    if hidden is not None and examples.embedding is not None:
+        compared = (hidden, examples.embedding, weights)
+        if config.embedding_weight > 0:
+            terms["embedding"] = config.embedding_weight * embedding_loss(*compared)
+        if config.relational_weight > 0:
+            terms["relational"] = config.relational_weight * relational_loss(*compared)
     return terms
 
 
@@ -148,7 +182,7 @@ def _classification(
 def checked(
     train: Examples, config: DistillConfig, shape: StudentConfig, classes: Sequence[str], regressions: Sequence[str]
 ) -> Examples:
-    """The examples, without a teacher that is not used.
+    """The examples, without a teacher or an embedding that is not used.
 
     Raises:
         DataError: they do not fit each other, the settings or the student.
@@ -165,6 +199,13 @@ def checked(
         raise DataError(f"the student has {len(regressions)} regression outputs: give it as many targets")
     if np.max(train.labels) >= len(classes):
         raise DataError(f"label {np.max(train.labels)} among the examples, but there are {len(classes)} classes")
+    if not config.embeds:
+        train = replace(train, embedding=None)
+    elif train.embedding is None or train.embedding.shape[0] != count:
+        raise DataError(
+            "embedding_weight and relational_weight compare with a teacher's embedding of every example, and there is "
+            "none: distil from a tagger, or set both to 0"
+        )
     if config.alpha == 1 and train.teacher is None:
         raise DataError("alpha is 1, so the loss is the teacher's alone, and there are no teacher logits")
     if config.alpha == 0 or train.teacher is None:

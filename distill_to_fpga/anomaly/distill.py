@@ -18,6 +18,7 @@ from distill_to_fpga.config import REFERENCE, STUDENT, DistillRunConfig, ScoreCo
 from distill_to_fpga.distill import Distilled, distill
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.objective import Examples
+from distill_to_fpga.prune import PruneConfig
 from distill_to_fpga.students import SCORE, Student, load_student, predict, predict_exact, save_student
 from distill_to_fpga.written import describe, write_history
 from foundation.command import load_config, to_dict
@@ -82,7 +83,8 @@ def distill_score(
         results["val"] = agreement(found.transform, validation.scores, said)
     if cfg.reference:
         shape = dataclasses.replace(cfg.student, quantized=False)
-        reference = train_score(dataclasses.replace(cfg, student=shape), train, validation)
+        whole = dataclasses.replace(cfg.distill, prune=PruneConfig())
+        reference = train_score(dataclasses.replace(cfg, student=shape, distill=whole), train, validation)
         save_student(run.path / REFERENCE, reference.distilled.student, layout)
         results["reference"] = {"seconds": reference.distilled.seconds}
     write_history(run, found.distilled)

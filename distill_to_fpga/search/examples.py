@@ -22,18 +22,15 @@ from distill_to_fpga.anomaly.distill import agreement, said_of, score_shape, tra
 from distill_to_fpga.anomaly.evaluate import NormalAndSignals
 from distill_to_fpga.anomaly.teacher import Crossings, Teacher
 from distill_to_fpga.anomaly.transform import ScoreTransform
-from distill_to_fpga.command import checked_teacher, examples
 from distill_to_fpga.config import DistillRunConfig
 from distill_to_fpga.distill import Distilled, distill
 from distill_to_fpga.inputs import HardwareLayout, hardware_layout
 from distill_to_fpga.objective import Examples
-from distill_to_fpga.robustness import Figures, tagger_figures
+from distill_to_fpga.search.measures import Figures, tagger_figures
 from distill_to_fpga.search.space import SearchConfig
 from distill_to_fpga.students import Student
+from distill_to_fpga.taught import Taggers
 from finetune.anomaly.saved import STAGE as ANOMALY
-from finetune.config import FinetuneConfig
-from finetune.labelled import labelled_rows
-from finetune.saved import load_tagger
 from foundation.command import load_config, to_dict
 from foundation.errors import DataError
 from foundation.evaluation_config import EvaluateConfig
@@ -119,14 +116,11 @@ class Material:
         train = _examples(self.train, integers)
         return distill(cfg.distill, cfg.student, train, self.classes, self.regressions, None, cfg.seed, layout), None
 
-    def figures(
-        self, student: Student, transform: ScoreTransform | None, cfg: SearchConfig, rows: int | None = None
-    ) -> Figures:
-        """What measures a student on its inputs of the first `rows` of `val`; None: of all."""
-        val = {name: values[:rows] for name, values in self.val.items()}
+    def figures(self, student: Student, transform: ScoreTransform | None, cfg: SearchConfig) -> Figures:
+        """What measures a student on its inputs of `val`."""
         if transform is not None:
-            return functools.partial(_score_figures, student, transform, val, cfg)
-        return tagger_figures(student, _examples(val, val["integers"]))
+            return functools.partial(_score_figures, student, transform, self.val, cfg)
+        return lambda integers: tagger_figures(student, integers, _examples(self.val, integers))
 
     def teacher_figures(self) -> dict[str, float]:
         """AUC and accuracy of a tagger itself on `val`; none of other teachers."""
@@ -137,7 +131,7 @@ class Material:
 
 
 def _examples(arrays: Arrays, integers: Int[np.ndarray, "B K H"]) -> Examples:
-    return Examples(integers, arrays["labels"], arrays["teacher"], arrays.get("targets"))
+    return Examples(integers, arrays["labels"], arrays["teacher"], arrays.get("targets"), None, arrays.get("embedding"))
 
 
 def _score_figures(
@@ -170,19 +164,20 @@ def loaded(folder: Path) -> Material:
 
 
 def _of_tagger(origin: Run, cfg: SearchConfig, store: str | Path | None) -> Material:
-    data, tagger = Store.open(store_of(origin, store)), checked_teacher(load_tagger(origin))
-    cfg.check_inputs(data.schema)
-    _check_val(data)
-    modality = cfg.base.modality or next(iter(data.schema.modalities))
-    layout = hardware_layout(data.schema, modality, (), cfg.most_tokens())
-    seed = origin.provenance["seeds"]["train"]
-    labelled = labelled_rows(data, tagger.task, origin.config(FinetuneConfig).labels, seed)
-    parts = [examples(data, tagger, layout, "train", labelled), examples(data, tagger, layout, "val")]
+    searched = {"distill.embedding_weight", "distill.relational_weight"} & set(cfg.space)
+    embeds = cfg.base.distill.embeds or bool(searched)
+    teachers = Taggers.load(origin, cfg.base.tagger, store, embeds=embeds)
+    schema, task = teachers.board.schema, teachers.taggers[0].task
+    cfg.check_inputs(schema)
+    _check_val(teachers.data, teachers.board)
+    modality = cfg.base.modality or next(iter(schema.modalities))
+    layout = hardware_layout(schema, modality, (), cfg.most_tokens())
+    parts = [teachers.train(layout, cfg.base.tagger.extra_stores), teachers.examples(layout, "val")]
     arrays: list[Arrays] = [
         {f.name: np.asarray(v) for f in dataclasses.fields(Examples) if (v := getattr(part, f.name)) is not None}
         for part in parts
     ]
-    return Material(layout, tagger.task.classes, tagger.task.regression, *arrays)
+    return Material(layout, task.classes, task.regression, *arrays)
 
 
 def _of_anomaly(origin: Run, cfg: SearchConfig, store: str | Path | None) -> Material:

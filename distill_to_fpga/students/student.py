@@ -59,10 +59,17 @@ class Student(nnx.Module):
 
     def __call__(self, integers: Int[Array, "B N F"], mode: Mode = "fixed") -> Float[Array, "B O"]:
         """Class logits, then regression outputs, from the integers that the trigger board receives."""
+        return self.with_hidden(integers, mode)[0]
+
+    def with_hidden(self, integers: Int[Array, "B N F"], mode: Mode) -> tuple[Float[Array, "B O"], Any]:
+        """The outputs, and what the last dense layer makes them of, one row for each example."""
         x: Any = integers
-        for layer in self.layers:
+        last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, Dense)), default=0)
+        hidden = x
+        for i, layer in enumerate(self.layers):
+            hidden = x if i == last else hidden
             x = layer(x, mode)
-        return x
+        return x, hidden.reshape(len(hidden), -1)
 
     def ebops(self, mode: Mode = "fixed") -> Float[Array, ""]:
         """Effective bit operations of the whole circuit (arXiv:2405.00645)."""
