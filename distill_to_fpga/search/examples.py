@@ -26,7 +26,7 @@ from distill_to_fpga.config import DistillRunConfig
 from distill_to_fpga.distill import Distilled, distill
 from distill_to_fpga.inputs import HardwareLayout, hardware_layout
 from distill_to_fpga.objective import Examples
-from distill_to_fpga.search.measures import Figures, tagger_figures
+from distill_to_fpga.robustness import Figures, tagger_figures
 from distill_to_fpga.search.space import SearchConfig
 from distill_to_fpga.students import Student
 from distill_to_fpga.taught import Taggers
@@ -116,11 +116,14 @@ class Material:
         train = _examples(self.train, integers)
         return distill(cfg.distill, cfg.student, train, self.classes, self.regressions, None, cfg.seed, layout), None
 
-    def figures(self, student: Student, transform: ScoreTransform | None, cfg: SearchConfig) -> Figures:
-        """What measures a student on its inputs of `val`."""
+    def figures(
+        self, student: Student, transform: ScoreTransform | None, cfg: SearchConfig, rows: int | None = None
+    ) -> Figures:
+        """What measures a student on its inputs of the first `rows` of `val`; None: of all."""
+        val = {name: values[:rows] for name, values in self.val.items()}
         if transform is not None:
-            return functools.partial(_score_figures, student, transform, self.val, cfg)
-        return lambda integers: tagger_figures(student, integers, _examples(self.val, integers))
+            return functools.partial(_score_figures, student, transform, val, cfg)
+        return tagger_figures(student, _examples(val, val["integers"]))
 
     def teacher_figures(self) -> dict[str, float]:
         """AUC and accuracy of a tagger itself on `val`; none of other teachers."""
