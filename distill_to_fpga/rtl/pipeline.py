@@ -116,7 +116,8 @@ def numbers(precisions: Any) -> tuple[Number, ...]:
 
 
 def own_names(name: str, text: str, prefix: str) -> tuple[str, str]:
-    """Stages are named `logic0`, ...: the same in every project, and two in one design would clash."""
+    """Stages are named `logic0`, ..., tables `table_...`: two projects in one design would clash."""
+    text = re.sub(r"\btable_(?=[0-9a-f]{8}_)", f"{prefix}_table_", text)
     return re.sub(r"^logic(\d+)", rf"{prefix}_stage\1", name), re.sub(r"\blogic(\d+)\b", rf"{prefix}_stage\1", text)
 
 

@@ -207,6 +207,22 @@ def test_all_operations_are_exact_in_verilog_and_in_time(exported):
 
 @needs_verilator
 @pytest.mark.slow
+def test_tables_and_choices_are_exact_in_verilog(tmp_path):
+    rng = np.random.default_rng(0)
+    g = GraphBuilder("choices")
+    x = g.input("x", (4,), signed=[1, 0, 1, 0], bits=[5, 4, 6, 3])
+    curves = g.table(x, rng.integers(-99, 99, (4, 64)), [-16, 0, -32, 0], [2, 0, 3, 1])
+    picked = g.select(g.compare(g.take(x, [3, 0, 0, 2]), [2, -1, 7, -9]), curves, g.take(curves, [1, 1, 3, 0]))
+    g.output(g.sum(picked), "outputs")
+    graph = g.build()
+    export_rtl(graph, tmp_path / "p", vectors=make_vectors(graph, count=50))
+    modules = re.findall(r"module (\w+)", "".join(p.read_text() for p in (tmp_path / "p/src").glob("*.v")))
+    assert sum(module.startswith("detfm_choices_v1_table_") for module in modules) == 4
+    assert verify_export(tmp_path / "p", count=2000).passed
+
+
+@needs_verilator
+@pytest.mark.slow
 def test_one_wire_inverted_and_a_register_too_many_are_caught(exported, tmp_path):
     graph = every_operation()
     wrong = shutil.copytree(exported, tmp_path / "wrong")
