@@ -116,7 +116,7 @@ def landed(student: Student, board: Board, budget: int) -> Student:
 
     def moved(by: float) -> Student:
         made = nnx.clone(student)
-        for layer in made.dense():
+        for layer in made.weighted():
             layer.weight_width[...] += by
         return made
 

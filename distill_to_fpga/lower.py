@@ -27,6 +27,7 @@ from distill_to_fpga.students.layers import (
     SumTokens,
 )
 from distill_to_fpga.students.student import Student
+from distill_to_fpga.students.tables import EdgeTables
 from distill_to_fpga.students.trees import Trees
 from foundation.errors import ConfigError
 
@@ -95,7 +96,7 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
             return g.sub(x, _lower_layers(g, x, layer.layers))
         case Together():
             return reduce(g.add, [_lower_layers(g, x, branch) for branch in layer.branches])
-        case Trees():
+        case Trees() | EdgeTables():
             return layer.lower(g, x)
         case Transpose():
             return g.take(x, np.arange(x.size).reshape(x.shape).T)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TreesConfig
+from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TablesConfig, TreesConfig
 from foundation.errors import ConfigError
 
-Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn", "interaction", "mixer", "trees"]
+Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn", "interaction", "mixer", "trees", "lut"]
 SCORE = "score"  # the name of the one output of a student of an anomaly model
+WEIGHTLESS: tuple[Kind, ...] = ("trees", "lut")
 DISTANCES: tuple[Kind, ...] = ("vae_encoder", "embedding_autoencoder")  # whose output is a sum of squares
 
 
@@ -22,7 +23,8 @@ class StudentConfig:
             `vae_encoder` (the sum of the squares of a network's outputs: AXOL1TL v3 and v4, arXiv:2411.19506);
             `embedding_autoencoder` (an embedding, and the squared distance to what an autoencoder restores of it: the
             shape of AXOL1TL v5); `cnn` (one layer shared by the patches of an image, then dense layers: CICADA, CMS
-            DP-2023/086); `interaction`, `mixer` and `trees`: see the settings of these names.
+            DP-2023/086); `interaction`, `mixer`, `trees`: see the settings of these names;
+            `lut`: see `tables`.
         tokens: the first so many tokens are the input; of an image all its pixels.
         features: names of the modality's features to use; empty means all that have a hardware type.
         phi: widths of the per-token layers (deepsets).
@@ -34,7 +36,7 @@ class StudentConfig:
         image: rows and columns (cnn).
         patch: rows and columns of a patch; patches do not overlap (cnn).
         filters: outputs for each patch (cnn).
-        interaction, mixer, trees: what these kinds alone have.
+        interaction, mixer, trees, tables: what the kinds interaction, mixer, trees and lut alone have.
         scaling: whether a feature is shifted and scaled alike wherever it stands, or in each `place` by itself, where
             places mean something (missing energy first, then electrons, ...).
         score_bits: width of the one unsigned, saturating output of a student of an anomaly model, a score. 0: the
@@ -70,6 +72,7 @@ class StudentConfig:
     interaction: InteractionConfig = field(default_factory=InteractionConfig)
     mixer: MixerConfig = field(default_factory=MixerConfig)
     trees: TreesConfig = field(default_factory=TreesConfig)
+    tables: TablesConfig = field(default_factory=TablesConfig)
     scaling: Literal["feature", "place"] = "feature"
     score_bits: int = 0
     score_integer: int = 14
@@ -99,6 +102,7 @@ class StudentConfig:
             "interaction": (*self.interaction.sizes, *self.rho),
             "mixer": (*self.mixer.sizes, *self.rho),
             "trees": (self.trees.rounds, self.trees.depth),
+            "lut": self.tables.hidden,
         }[self.kind]
 
     def check(self) -> None:
@@ -123,8 +127,12 @@ class StudentConfig:
             raise ConfigError("uniform_bits needs student.weight_format bits, ternary or binary: digits are learnt")
         if self.kind == "cnn":
             self._check_image()
-        if self.kind == "trees":
-            self.trees.check()
+        if self.kind in WEIGHTLESS:
+            (self.trees if self.kind == "trees" else self.tables).check()
+            if self.uniform_bits or self.weight_format in ("ternary", "binary"):
+                raise ConfigError(
+                    f"a student of kind {self.kind} has no weights: set no uniform_bits, ternary or binary"
+                )
 
     def _check_image(self) -> None:
         (height, width), (rows, columns) = self.image, self.patch

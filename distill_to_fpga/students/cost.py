@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from distill_to_fpga.quantize import ActivationQuantizer, Mode
 from distill_to_fpga.students.branches import Together, Transpose
 from distill_to_fpga.students.layers import Dense, Residual, SumOfSquares
+from distill_to_fpga.students.tables import EdgeTables
 from distill_to_fpga.students.trees import Trees
 
 Bits = Float[Array, "..."]  # of the values that reach a layer
@@ -59,6 +60,8 @@ def _one(layer: Any, width: Bits, mode: Mode) -> tuple[Size, Bits]:
         case Together():
             parts = [cost(branch, width, mode)[0] for branch in layer.branches]
             return Size(*(sum(each, nothing) for each in zip(*parts))), width
+        case EdgeTables():
+            return Size(layer.ebops(width), layer.widths().sum(), layer.luts(width)), width
         case Trees():
             return Size(nothing, layer.bits(), layer.bits()), width
         case Transpose():

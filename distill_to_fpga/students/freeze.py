@@ -10,8 +10,11 @@ from flax import nnx
 from jaxtyping import Int
 
 from distill_to_fpga.quantize import ActivationQuantizer
+from distill_to_fpga.students.config import WEIGHTLESS
 from distill_to_fpga.students.layers import Dense, leaves
 from distill_to_fpga.students.student import CHUNK, Student, converted, forward
+from distill_to_fpga.students.tables import EdgeTables
+from foundation.errors import ConfigError
 
 
 def freeze(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
@@ -31,7 +34,7 @@ def freeze(student: Student, integers: Int[np.ndarray, "B N F"]) -> Student:
                 layer.settle()
         exact = _calibrated(exact, integers)
         for layer in leaves(exact.layers):
-            if isinstance(layer, (ActivationQuantizer, Dense)):
+            if isinstance(layer, (ActivationQuantizer, Dense, EdgeTables)):
                 layer.freeze()
         return converted(exact, np.float32)
 
@@ -43,7 +46,12 @@ def quantize_after_training(student: Student, integers: Int[np.ndarray, "B N F"]
         student: trained in floating point; it stays as it is.
         integers: calibration set.
         bits: of every number, its sign included; the range of a layer sets where they lie.
+
+    Raises:
+        ConfigError: it has no weights.
     """
+    if student.config.kind in WEIGHTLESS:
+        raise ConfigError(f"a student of kind {student.config.kind} has no weights to round after training")
     with jax.enable_x64(True):
         rounded = converted(student, np.float64)
         rounded.config = dataclasses.replace(student.config, quantized=True, weight_format="bits", uniform_bits=bits)

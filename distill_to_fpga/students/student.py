@@ -26,6 +26,7 @@ from distill_to_fpga.students.interaction import interaction
 from distill_to_fpga.students.layers import SPAN_BITS, Dense, InputScale, leaves
 from distill_to_fpga.students.mixer import mixer
 from distill_to_fpga.students.mlp import mlp
+from distill_to_fpga.students.tables import EdgeTables, lut
 from distill_to_fpga.students.trees import trees
 from foundation.errors import ConfigError
 from foundation.hardware_inputs import input_scaling
@@ -40,6 +41,7 @@ FAMILIES: dict[str, Callable[[Builder, InputScale, int], list[Any]]] = {
     "interaction": interaction,
     "mixer": mixer,
     "trees": trees,
+    "lut": lut,
 }
 
 
@@ -85,6 +87,10 @@ class Student(nnx.Module):
 
     def dense(self) -> list[Dense]:
         return [layer for layer in leaves(self.layers) if isinstance(layer, Dense)]
+
+    def weighted(self) -> list[Dense | EdgeTables]:
+        """All layers whose constants learn their widths."""
+        return [layer for layer in leaves(self.layers) if isinstance(layer, (Dense, EdgeTables))]
 
     @property
     def unit(self) -> float:

@@ -18,7 +18,7 @@ from distill_to_fpga.hls import export_graph
 from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
 from distill_to_fpga.objective import DistillConfig, Examples
-from distill_to_fpga.quantize import Width
+from distill_to_fpga.quantize import ActivationQuantizer, Width
 from distill_to_fpga.students import (
     Student,
     StudentConfig,
@@ -28,7 +28,7 @@ from distill_to_fpga.students import (
     predict_exact,
     save_student,
 )
-from distill_to_fpga.students.settings import InteractionConfig, MixerConfig
+from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TablesConfig
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import verify_export
 from foundation.errors import ConfigError
@@ -43,6 +43,8 @@ SHAPES = {
     "mixer of two blocks": StudentConfig(
         kind="mixer", mixer=MixerConfig(3, 2, 3, 4), weight_format="bits", activation_granularity="tensor", **COMMON
     ),
+    "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), pieces=4), weight_fraction=4),
+    "lut of one layer": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((), 4, 1, 16), weight_fraction=4),
 }
 
 
@@ -100,7 +102,8 @@ def test_cost_of_training_and_of_the_graph_agree(frozen):
     """The student leaves signs and, in LUTs, sums over tokens out."""
     found = estimate(lower(frozen, LAYOUT)).summary()
     assert found["weights"] == sum(layer.kernel.size for layer in frozen.dense())
-    assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
+    if frozen.config.kind != "lut":  # tables multiply nothing
+        assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
     assert found["luts"] > 0
 
 
@@ -142,11 +145,12 @@ TRAIN, TEST = learnable(3000, 1), learnable(2000, 2)
 LEARNERS = {
     "interaction": replace(INTERACTION, interaction=InteractionConfig((8,), 8, (4,)), rho=(8,)),
     "mixer": StudentConfig(kind="mixer", tokens=4, mixer=MixerConfig(8, 1, 4, 8), rho=(8,)),
+    "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((4,))),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget"), [("interaction", 3000), ("mixer", 8000)])
+@pytest.mark.parametrize(("name", "budget"), [("interaction", 3000), ("mixer", 8000), ("lut", 600)])
 def test_it_learns_within_its_budget(name, budget):
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
@@ -157,6 +161,21 @@ def test_it_learns_within_its_budget(name, budget):
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
 
 
+def test_tables_have_no_more_bits_than_they_may():
+    config = SHAPES["lut"]
+    found = freeze(scatter_widths(made(config), seed=2, low=0.0, high=9.0), jets(500))
+    quantizers = [layer for layer in found.layers if isinstance(layer, ActivationQuantizer)]
+    bits = np.concatenate([np.asarray(layer.bits[...]) for layer in quantizers])
+    assert (bits.min(), bits.max()) == (pytest.approx(4, abs=3), 6)
+    graph = lower(found, LAYOUT)
+    tables = [node for node in graph.nodes if node.op.kind == "table"]
+    assert all(graph.wires[node.inputs[0]].bits.max() <= 6 for node in tables)
+
+
 def test_impossible_shapes():
     with pytest.raises(ConfigError, match="at least 1"):
         made(replace(SHAPES["mixer"], mixer=MixerConfig(blocks=0)))
+    with pytest.raises(ConfigError, match="2 <= bits <= 8"):
+        made(replace(SHAPES["lut"], tables=TablesConfig(bits=9)))
+    with pytest.raises(ConfigError, match="has no weights"):
+        made(replace(SHAPES["lut"], weight_format="ternary"))
