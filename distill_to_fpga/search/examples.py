@@ -31,6 +31,7 @@ from distill_to_fpga.search.space import SearchConfig
 from distill_to_fpga.students import Student
 from distill_to_fpga.taught import Taggers
 from finetune.anomaly.saved import STAGE as ANOMALY
+from foundation.calibration import probabilities
 from foundation.command import load_config, to_dict
 from foundation.errors import DataError
 from foundation.evaluation_config import EvaluateConfig
@@ -129,7 +130,8 @@ class Material:
         """AUC and accuracy of a tagger itself on `val`; none of other teachers."""
         if not self.classes:
             return {}
-        found = classification(self.val["labels"], self.val["teacher"], self.classes, signal_efficiencies=())
+        scores = probabilities(self.val["teacher"], exclusive=True)
+        found = classification(self.val["labels"], scores, self.classes, signal_efficiencies=())
         return {name: found[name] for name in ("auc", "accuracy") if found[name] is not None}
 
 
