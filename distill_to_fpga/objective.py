@@ -89,8 +89,17 @@ class DistillConfig:
             raise ConfigError(f"quantize_after must be 0 or 2 to 16 bits; it is {self.quantize_after}")
 
     def check_student(self, shape: StudentConfig) -> None:
-        """Raises ConfigError: a budget for a student whose widths nothing moves, or parts to prune that it has not."""
+        """Raises ConfigError: a budget for widths that nothing moves, or what a student of this kind has not."""
         self.prune.check_student(shape)
+        asked = {
+            "distill.quantize_after": self.quantize_after,
+            "distill.prune.rounds": self.prune.rounds,
+            "distill.embedding_weight or relational_weight": self.embeds,
+            "student.uniform_bits": shape.uniform_bits,
+        }
+        if shape.kind == "trees" and any(asked.values()):
+            wrong = next(name for name, value in asked.items() if value)
+            raise ConfigError(f"{wrong}: a student of kind trees has no weights and no hidden layer")
         if self.budget is not None and shape.quantized and (self.quantize_after or not shape.learns_widths):
             raise ConfigError(
                 "lut_budget and ebops_budget move the widths of weights while they are trained, and those of this "

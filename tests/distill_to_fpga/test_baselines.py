@@ -17,6 +17,7 @@ from distill_to_fpga.lower import lower
 from distill_to_fpga.objective import DistillConfig, Examples
 from distill_to_fpga.quantize import ActivationQuantizer, quantize_uniform, uniform_fraction
 from distill_to_fpga.students import StudentConfig, freeze, load_student, predict, predict_exact, save_student
+from distill_to_fpga.students.settings import InteractionConfig, MixerConfig
 from distill_to_fpga.ternary import nearest_power, quantize_binary, quantize_ternary
 from foundation.errors import ConfigError
 
@@ -142,9 +143,30 @@ def test_after_training_few_bits_lose_what_training_with_them_keeps():
     assert (to_real(graph, "outputs", run(graph, {"particles": x})["outputs"]) == predict_exact(after, x)).all()
 
 
+FAMILIES = {
+    "interaction": replace(SHAPE, kind="interaction", interaction=InteractionConfig((5,), 4, (3,)), rho=(4,)),
+    "mixer": replace(SHAPE, kind="mixer", mixer=MixerConfig(width=4, tokens=3, features=5), rho=(4,)),
+    "cnn": replace(SHAPE, kind="cnn", image=(2, 2), patch=(1, 2), filters=3, hidden=(4,)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("form", [{"weight_format": "bits", "uniform_bits": 6}, {"weight_format": "ternary"}])
+def test_baselines_of_other_families_are_exact(family, form):
+    made = student(replace(FAMILIES[family], **form))
+    made(jnp.asarray(jets(300)), "train")
+    frozen = freeze(made, jets(500))
+    x = np.concatenate([jets(100, seed=9), adversarial()])
+    exact = predict_exact(frozen, x)
+    assert len(np.unique(exact[:, 0])) > 20
+    graph = lower(frozen, LAYOUT)
+    assert (to_real(graph, "outputs", run(graph, {"particles": x})["outputs"]) == exact).all()
+
+
 @pytest.mark.parametrize(
     ("training", "shape", "message"),
     [
+        ({"quantize_after": 8}, replace(SHAPE, kind="trees"), "quantize_after: a student of kind trees has no weights"),
         ({"quantize_after": 1}, SHAPE, "quantize_after must be 0 or 2 to 16"),
         ({"quantize_after": 8, "lut_budget": 1000}, SHAPE, "set the budget to null"),
         ({"lut_budget": 1000}, BASELINES["uniform"], "set the budget to null"),
