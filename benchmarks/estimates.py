@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from harness import publish
 
-from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire
+from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire, run
 from distill_to_fpga.graph.simplify import simplify
 from distill_to_fpga.rtl import export_rtl
 from distill_to_fpga.vectors import make_vectors
@@ -29,9 +29,9 @@ QUICK = ("mlp_16_16_5", "deepsets_8x3", "squares_16_8")
 class Network:
     """Random networks as training leaves them: sparse, few digits, channels of different widths."""
 
-    def __init__(self, name: str, seed: int, kept: float, most_digits: int = 2):
+    def __init__(self, name: str, seed: int, kept: float, most_digits: int = 2, measured: bool = False):
         self.g, self.rng = GraphBuilder(name), np.random.default_rng(seed)
-        self.kept, self.most_digits = kept, most_digits
+        self.kept, self.most_digits, self.measured = kept, most_digits, measured
 
     def dense(self, x: Wire, outputs: int) -> Wire:
         shape = (x.shape[-1], outputs)
@@ -41,12 +41,22 @@ class Network:
         return self.g.dense(x, weight, 5, self.rng.integers(-32, 32, outputs), 5)
 
     def cut(self, x: Wire, bits: int, signed: bool = False) -> Wire:
-        """To about `bits` bits, from the upper part of what the wire can reach down."""
+        """To about `bits` bits, from what the wire reaches down, or from two places under what it can reach."""
         last = x.shape[-1]
         widths = np.clip(self.rng.integers(bits - 1, bits + 2, last), 1, None)
-        reach = (np.maximum(x.high, -x.low) * 2.0**-x.fraction).reshape(-1, last).max(0)
-        integer = np.ceil(np.log2(np.maximum(reach, 1e-3))).astype(int) - 2
+        reach = (np.maximum(x.high, -x.low) * 2.0**-x.fraction).reshape(-1, last).max(0) / 4
+        if self.measured and len(self.g.nodes) > 2:
+            reach = self.reached(x).reshape(-1, last).max(0)
+        integer = np.ceil(np.log2(np.maximum(reach, 1e-3))).astype(int)
         return self.g.quantize(x, signed, widths, widths - signed - integer, "half_up", "saturate")
+
+    def reached(self, x: Wire) -> np.ndarray:
+        """99th percentile of the magnitude of each element, for inputs of a spread of 64 counts."""
+        graph = FixedPointGraph("probe", 1, tuple(self.g.nodes), {"out": x.name})
+        given = graph.wires[graph.inputs[0]]
+        normal = np.random.default_rng(0).normal(0, 64, (1000, *given.shape)).round()
+        found = run(graph, {given.name: np.clip(normal, given.low, given.high).astype(int)})["out"]
+        return np.quantile(np.abs(found), 0.99, axis=0) * 2.0**-x.fraction
 
     def layers(self, x: Wire, sizes: tuple[int, ...], bits: int) -> Wire:
         for size in sizes:
@@ -68,7 +78,7 @@ def mlp(name: str, sizes: tuple[int, ...], seed: int, kept: float, bits: int, be
 
 
 def deepsets(name: str, tokens: int, phi: tuple[int, ...], rho: tuple[int, ...], seed: int, kept: float, bits: int):
-    n = Network(name, seed, kept)
+    n = Network(name, seed, kept, measured=True)  # sums over tokens stay far below what they can reach
     x = n.g.sum(n.layers(n.inputs((tokens, 3)), phi, bits), axis=0)
     return n.finish(n.dense(n.layers(n.cut(x, bits + 2), rho, bits), 5))
 
@@ -89,8 +99,8 @@ def graphs() -> dict[str, FixedPointGraph]:
         mlp("mlp_16_32_16_5", (16, 32, 16, 5), 2, 0.4, 5),
         mlp("mlp_16_64_32_32_5", (16, 64, 32, 32, 5), 3, 0.35, 5),
         mlp("argmax_16_24_16_8", (16, 24, 16, 8), 4, 0.4, 5, best=True),
-        deepsets("deepsets_8x3", 8, (12, 8), (12,), 5, 0.4, 4),
-        deepsets("deepsets_16x3", 16, (16, 8), (16,), 6, 0.4, 4),
+        deepsets("deepsets_8x3", 8, (8, 8), (12,), 5, 0.5, 4),
+        deepsets("deepsets_16x3", 16, (8, 8), (16,), 6, 0.5, 4),
         squares("squares_16_8", (16, 16, 8), 7, 0.4, 4),
         squares("squares_57_28_15_8", (57, 28, 15, 8), 8, 0.3, 5),
         squares("residual_16_8", (16, 16, 4), 9, 0.4, 5, residual=True),
