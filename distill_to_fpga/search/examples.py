@@ -215,10 +215,12 @@ def store_of(origin: Run, store: str | Path | None) -> Path:
 
 def stores_of(origin: Run, cfg: SearchConfig, store: str | Path | None) -> dict[str, Any]:
     """Inputs of a distill run from this teacher: role -> folder."""
-    data, board = store_of(origin, store), cfg.base.score.student_store
-    if origin.stage == ANOMALY and board and Path(board).resolve() != data.resolve():
-        return {"teacher": origin.path, "store": Path(board), "teacher_store": data}
-    return {"teacher": origin.path, "store": data}
+    data, of_score = store_of(origin, store), origin.stage == ANOMALY
+    board = Path((cfg.base.score if of_score else cfg.base.tagger).student_store or data)
+    inputs = {"teacher": origin.path, "store": board}
+    inputs |= {"teacher_store": data} if board.resolve() != data.resolve() else {}
+    more = () if of_score else cfg.base.tagger.ensemble
+    return inputs | {f"teacher_{i}": Path(path) for i, path in enumerate(more, 2)}
 
 
 def _check_val(*stores: Store) -> None:
