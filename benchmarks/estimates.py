@@ -174,7 +174,7 @@ def plot(records: list[dict], path: str) -> None:
             axis.semilogx(*zip(*known), marker, label=f"{label} (estimate)", alpha=0.8)
     axis.axhline(1.0, color="grey", linewidth=0.8)
     axis.set(xlabel="LUTs counted by Yosys", ylabel="estimate / Yosys")
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=120)
 
 

@@ -114,7 +114,7 @@ def quantizer(kind: FixedType, x: Any, signed: bool, bits: int, fraction: int, l
     if not bits:
         return constant(0.0)
     half_up = kind.rounding == "half_up"
-    if x.low == x.high:  # alkaid wraps constants to twice the range of an unsigned type
+    if x.low == x.high:
         return constant(quantized_constant(kind, x.low, low, high, fraction))
     if half_up and x.kif[2] > fraction:
         x = x + 2.0 ** (-fraction - 1)
@@ -130,8 +130,10 @@ def quantizer(kind: FixedType, x: Any, signed: bool, bits: int, fraction: int, l
 def part(x: Any, room: int, fraction: int) -> Any:
     """The bits of `x` from `room` down to `fraction`, without a sign. Two steps to a single bit: alkaid mistakes one of
     a scaled number for its top bit where their places agree before the scaling."""
-    if room + fraction == 1:
+    if x.low < x.high and room + fraction == 1:
         x = x.quantize(0, room + 1, fraction, "WRAP", "TRN")
+    if x.low == x.high:  # alkaid wraps constants to twice the range of an unsigned type
+        return constant(math.ldexp(math.floor(math.ldexp(x.low, fraction)) % (1 << room + fraction), -fraction))
     return x.quantize(0, room, fraction, "WRAP", "TRN")
 
 
@@ -140,7 +142,7 @@ def saturated(negative: Any, beyond: Any, kept: Any, signed: bool, room: int, fr
     if beyond is not None:
         full = beyond.unary_bit_op("any")
         full = full if negative is None or not signed else full & ~negative
-        kept = (kept | everywhere(full, fraction)).quantize(0, room, fraction)
+        kept = part(kept | everywhere(full, fraction), room, fraction)
     if negative is None:
         return kept
     if not signed:

@@ -58,6 +58,15 @@ def test_graphs_that_alkaid_got_wrong(seed):
     replay.replay(random_graph(seed))
 
 
+def test_a_cut_that_is_always_beyond():
+    """Bounds above the type's largest value that are not one number: the result is a constant, the input is none."""
+    g = GraphBuilder("beyond")
+    x = g.dense(g.input("x", (1,), signed=False, bits=2), [[1, 1]], 12, [33, 65], 6)
+    g.output(g.quantize(x, False, 4, 5), "above")
+    g.output(g.quantize(g.sub(x, g.add(x, x)), True, [4, 1], 5), "below")
+    replay.replay(g.build())
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_cuts_of_every_width_behind_a_dense_layer(signed):
     """alkaid took the one bit lost, or kept, of a scaled sum for its top bit: all factors and widths."""
