@@ -38,8 +38,6 @@ def grow(
     """
     if config.ebops_budget is not None:
         raise ConfigError("trees multiply nothing: set distill.lut_budget and no ebops_budget")
-    if config.quantize_after:
-        raise ConfigError("trees have no weights to round after training: set no distill.quantize_after")
     integers = np.asarray(train.integers)
     if np.abs(integers).max() >= EXACT:
         raise DataError(f"inputs reach {np.abs(integers).max()}; trees are grown on integers below 2^24")

@@ -14,6 +14,7 @@ from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, Wire
 from distill_to_fpga.graph.simplify import simplify
 from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.quantize import ActivationQuantizer
+from distill_to_fpga.students.attention import LinearAttention
 from distill_to_fpga.students.branches import Repeat, Together, Transpose
 from distill_to_fpga.students.layers import (
     Dense,
@@ -96,6 +97,9 @@ def _lower_layer(g: GraphBuilder, x: Wire, layer: Any) -> Wire:
             return g.sub(x, _lower_layers(g, x, layer.layers))
         case Together():
             return reduce(g.add, [_lower_layers(g, x, branch) for branch in layer.branches])
+        case LinearAttention():
+            query, key, value = (_lower_layers(g, x, branch) for branch in (layer.query, layer.key, layer.value))
+            return layer.lower(g, query, key, value, lambda offered: _lower_layer(g, offered, layer.context))
         case Trees() | EdgeTables():
             return layer.lower(g, x)
         case Transpose():

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from distill_to_fpga.prune import PruneConfig
 from distill_to_fpga.representation import embedding_loss, relational_loss
 from distill_to_fpga.students import StudentConfig
+from distill_to_fpga.students.config import WEIGHTLESS
 from foundation.errors import ConfigError, DataError
 
 
@@ -97,9 +98,11 @@ class DistillConfig:
             "distill.embedding_weight or relational_weight": self.embeds,
             "student.uniform_bits": shape.uniform_bits,
         }
-        if shape.kind == "trees" and any(asked.values()):
+        if shape.kind == "lut":
+            asked["distill.embedding_weight or relational_weight"] = False
+        if shape.kind in WEIGHTLESS and any(asked.values()):
             wrong = next(name for name, value in asked.items() if value)
-            raise ConfigError(f"{wrong}: a student of kind trees has no weights and no hidden layer")
+            raise ConfigError(f"{wrong}: a student of kind {shape.kind} has no weights, and trees no hidden layer")
         if self.budget is not None and shape.quantized and (self.quantize_after or not shape.learns_widths):
             raise ConfigError(
                 "lut_budget and ebops_budget move the widths of weights while they are trained, and those of this "

@@ -5,10 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TablesConfig, TreesConfig
+from distill_to_fpga.students.settings import (
+    AttentionConfig,
+    InteractionConfig,
+    MixerConfig,
+    TablesConfig,
+    TreesConfig,
+)
 from foundation.errors import ConfigError
 
-Kind = Literal["deepsets", "mlp", "vae_encoder", "embedding_autoencoder", "cnn", "interaction", "mixer", "trees", "lut"]
+Kind = Literal[
+    "deepsets",
+    "mlp",
+    "vae_encoder",
+    "embedding_autoencoder",
+    "cnn",
+    "interaction",
+    "mixer",
+    "trees",
+    "lut",
+    "attention",
+]
 SCORE = "score"  # the name of the one output of a student of an anomaly model
 WEIGHTLESS: tuple[Kind, ...] = ("trees", "lut")
 DISTANCES: tuple[Kind, ...] = ("vae_encoder", "embedding_autoencoder")  # whose output is a sum of squares
@@ -23,12 +40,12 @@ class StudentConfig:
             `vae_encoder` (the sum of the squares of a network's outputs: AXOL1TL v3 and v4, arXiv:2411.19506);
             `embedding_autoencoder` (an embedding, and the squared distance to what an autoencoder restores of it: the
             shape of AXOL1TL v5); `cnn` (one layer shared by the patches of an image, then dense layers: CICADA, CMS
-            DP-2023/086); `interaction`, `mixer`, `trees`: see the settings of these names;
-            `lut`: see `tables`.
+            DP-2023/086); `interaction`, `mixer`, `trees`, `attention`: see the settings of these
+            names; `lut`: see `tables`.
         tokens: the first so many tokens are the input; of an image all its pixels.
         features: names of the modality's features to use; empty means all that have a hardware type.
         phi: widths of the per-token layers (deepsets).
-        rho: widths of the hidden layers after the sum over tokens (deepsets, interaction, mixer).
+        rho: widths of the hidden layers after the sum over tokens (deepsets, interaction, mixer, attention).
         hidden: widths of the hidden layers (mlp, vae_encoder; of cnn those after the patches).
         latent: number of outputs whose squares are summed (vae_encoder).
         embedding: widths of the layers that make the embedding, which is the last of them (embedding_autoencoder).
@@ -36,7 +53,7 @@ class StudentConfig:
         image: rows and columns (cnn).
         patch: rows and columns of a patch; patches do not overlap (cnn).
         filters: outputs for each patch (cnn).
-        interaction, mixer, trees, tables: what the kinds interaction, mixer, trees and lut alone have.
+        interaction, mixer, trees, tables, attention: what these kinds (tables: the kind lut) alone have.
         scaling: whether a feature is shifted and scaled alike wherever it stands, or in each `place` by itself, where
             places mean something (missing energy first, then electrons, ...).
         score_bits: width of the one unsigned, saturating output of a student of an anomaly model, a score. 0: the
@@ -73,6 +90,7 @@ class StudentConfig:
     mixer: MixerConfig = field(default_factory=MixerConfig)
     trees: TreesConfig = field(default_factory=TreesConfig)
     tables: TablesConfig = field(default_factory=TablesConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
     scaling: Literal["feature", "place"] = "feature"
     score_bits: int = 0
     score_integer: int = 14
@@ -103,6 +121,7 @@ class StudentConfig:
             "mixer": (*self.mixer.sizes, *self.rho),
             "trees": (self.trees.rounds, self.trees.depth),
             "lut": self.tables.hidden,
+            "attention": (*self.attention.sizes, *self.rho),
         }[self.kind]
 
     def check(self) -> None:

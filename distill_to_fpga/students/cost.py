@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distill_to_fpga.quantize import ActivationQuantizer, Mode
+from distill_to_fpga.students.attention import PRODUCT_LUTS, LinearAttention
 from distill_to_fpga.students.branches import Together, Transpose
 from distill_to_fpga.students.layers import Dense, Residual, SumOfSquares
 from distill_to_fpga.students.tables import EdgeTables
@@ -60,6 +61,11 @@ def _one(layer: Any, width: Bits, mode: Mode) -> tuple[Size, Bits]:
         case Together():
             parts = [cost(branch, width, mode)[0] for branch in layer.branches]
             return Size(*(sum(each, nothing) for each in zip(*parts))), width
+        case LinearAttention():
+            parts = [cost(branch, width, mode)[0] for branch in (layer.query, layer.key, layer.value, [layer.context])]
+            pairs = layer.products(mode)
+            products = Size(pairs, nothing, PRODUCT_LUTS * pairs)
+            return Size(*(sum(each, nothing) for each in zip(*parts, products))), width
         case EdgeTables():
             return Size(layer.ebops(width), layer.widths().sum(), layer.luts(width)), width
         case Trees():

@@ -108,3 +108,28 @@ class TablesConfig:
             raise ConfigError(f"tables need 2 <= bits <= 8 and -4 <= span <= 4; they are {self.bits} and {self.span}")
         if self.pieces not in (1, 2, 4, 8, 16, 32):
             raise ConfigError(f"tables.pieces is a power of two up to 32; it is {self.pieces}")
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Linear attention among tokens. Keys times values, twice for every token, are multiplied: the bulk of the logic.
+
+    Attributes:
+        width: of every token.
+        blocks: each attends, then has a layer of each token's own.
+        keys, values: widths of what tokens are asked by, and of what they answer.
+        hidden: width of the layer of each token's own.
+        normalisation: `power_of_two` divides the answers by powers of two near the numbers of tokens and of keys; with
+            `none` they are sums.
+    """
+
+    width: int = 8
+    blocks: int = 1
+    keys: int = 4
+    values: int = 4
+    hidden: int = 8
+    normalisation: Literal["power_of_two", "none"] = "power_of_two"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.width, self.blocks, self.keys, self.values, self.hidden)

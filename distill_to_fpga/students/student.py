@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.quantize import ActivationQuantizer, Mode
+from distill_to_fpga.students.attention import attention
 from distill_to_fpga.students.builder import Builder
 from distill_to_fpga.students.cnn import cnn
 from distill_to_fpga.students.config import SCORE, StudentConfig
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Callable[[Builder, InputScale, int], list[Any]]] = {
     "mixer": mixer,
     "trees": trees,
     "lut": lut,
+    "attention": attention,
 }
 
 
@@ -64,9 +66,9 @@ class Student(nnx.Module):
         return self.with_hidden(integers, mode)[0]
 
     def with_hidden(self, integers: Int[Array, "B N F"], mode: Mode) -> tuple[Float[Array, "B O"], Any]:
-        """The outputs, and what the last dense layer makes them of, one row for each example."""
+        """The outputs, and what the last layer with weights makes them of, one row for each example."""
         x: Any = integers
-        last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, Dense)), default=0)
+        last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, (Dense, EdgeTables))), default=0)
         hidden = x
         for i, layer in enumerate(self.layers):
             hidden = x if i == last else hidden

@@ -20,21 +20,25 @@ from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
 from distill_to_fpga.objective import DistillConfig, Examples
 from distill_to_fpga.quantize import ActivationQuantizer, Width
 from distill_to_fpga.students import (
+    SCORE,
     Student,
     StudentConfig,
+    build_student,
     freeze,
     load_student,
     predict,
     predict_exact,
     save_student,
+    scaling_of,
 )
-from distill_to_fpga.students.settings import InteractionConfig, MixerConfig, TablesConfig
+from distill_to_fpga.students.settings import AttentionConfig, InteractionConfig, MixerConfig, TablesConfig
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import verify_export
 from foundation.errors import ConfigError
 
 COMMON = {"tokens": 4, "rho": (4,)}
 INTERACTION = StudentConfig(kind="interaction", interaction=InteractionConfig((5,), 4, (3,)), **COMMON)
+ATTENTION = StudentConfig(kind="attention", attention=AttentionConfig(4, 1, 2, 3, 3), **COMMON)
 SHAPES = {
     "interaction": INTERACTION,
     "interaction by position": replace(INTERACTION, interaction=InteractionConfig((5,), 4, (3,), "position")),
@@ -44,14 +48,16 @@ SHAPES = {
         kind="mixer", mixer=MixerConfig(3, 2, 3, 4), weight_format="bits", activation_granularity="tensor", **COMMON
     ),
     "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), pieces=4), weight_fraction=4),
+    "attention": ATTENTION,
+    "attention not normalised": replace(
+        ATTENTION, attention=AttentionConfig(4, 1, 3, 2, 3, "none"), weight_format="bits"
+    ),
     "lut of one layer": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((), 4, 1, 16), weight_fraction=4),
 }
 
 
 def made(config: StudentConfig, seed: int = 0) -> Student:
     if config.scaling == "place":
-        from distill_to_fpga.students import build_student, scaling_of
-
         offset, shift = scaling_of(config, jets(500))
         return build_student(config, offset, shift, ("signal", "background"), ("pt",), seed)
     return student(config, seed)
@@ -117,9 +123,9 @@ def test_luts_have_a_gradient_on_widths(config):
     assert all((slope > 0).any() for path, slope in flat.items() if not path.endswith("bias_fraction"))
 
 
-def test_interaction_with_shared_widths_is_indifferent_to_the_order_of_tokens():
+def test_students_with_shared_widths_are_indifferent_to_the_order_of_tokens():
     x = jets(300)
-    for config, indifferent in ((INTERACTION, True), (SHAPES["interaction by position"], False)):
+    for config, indifferent in ((INTERACTION, True), (SHAPES["interaction by position"], False), (ATTENTION, True)):
         shuffled = freeze(scatter_widths(made(config), seed=2, low=0.0), x)
         assert (predict(shuffled, x) == predict(shuffled, x[:, ::-1])).all() == indifferent
 
@@ -129,9 +135,11 @@ def test_a_token_hears_of_the_others_before_the_sum():
     x = np.zeros((4, 4, 3), np.int32)
     x[1, 0], x[2, 1] = [300, 20, 1], [100, -30, 0]
     x[3] = x[1] + x[2]
-    deaf = replace(INTERACTION, quantized=False, interaction=InteractionConfig((5,), 4, ()), rho=())
-    said = predict(made(deaf), x).astype(np.float64)
-    assert np.abs(said[3] - said[1] - said[2] + said[0]).max() > 1e-3
+    listening = replace(INTERACTION, quantized=False, interaction=InteractionConfig((5,), 4, ()), rho=())
+    asking = replace(ATTENTION, quantized=False, rho=())
+    for config in (listening, asking):
+        said = predict(made(config), x).astype(np.float64)
+        assert np.abs(said[3] - said[1] - said[2] + said[0]).max() > 1e-3
 
 
 def learnable(count: int, seed: int) -> Examples:
@@ -146,11 +154,14 @@ LEARNERS = {
     "interaction": replace(INTERACTION, interaction=InteractionConfig((8,), 8, (4,)), rho=(8,)),
     "mixer": StudentConfig(kind="mixer", tokens=4, mixer=MixerConfig(8, 1, 4, 8), rho=(8,)),
     "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((4,))),
+    "attention": StudentConfig(kind="attention", tokens=4, attention=AttentionConfig(8, 1, 2, 2, 4), rho=(8,)),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget"), [("interaction", 3000), ("mixer", 8000), ("lut", 600)])
+@pytest.mark.parametrize(
+    ("name", "budget"), [("interaction", 3000), ("mixer", 8000), ("lut", 600), ("attention", 5000)]
+)
 def test_it_learns_within_its_budget(name, budget):
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
@@ -159,6 +170,19 @@ def test_it_learns_within_its_budget(name, budget):
     assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
     graph = lower(found, LAYOUT)
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
+
+
+@pytest.mark.parametrize("name", ["interaction by place", "mixer", "lut", "attention"])
+def test_every_family_makes_a_score(name):
+    config = replace(SHAPES[name], score_bits=12, score_integer=8)
+    x = jets(500)
+    found = freeze(build_student(config, *scaling_of(config, x), (), (SCORE,)), x)
+    graph = lower(found, LAYOUT)
+    wire = graph.wires[graph.outputs["outputs"]]
+    assert (wire.bits.tolist(), wire.fraction.tolist(), wire.signed.tolist()) == ([12], [4], [False])
+    scores = predict_exact(found, examples())
+    assert len(np.unique(scores)) > 6
+    assert (to_real(graph, "outputs", run(graph, {"particles": examples()})["outputs"]) == scores).all()
 
 
 def test_tables_have_no_more_bits_than_they_may():
