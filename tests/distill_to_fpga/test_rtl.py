@@ -16,17 +16,21 @@ from example_graphs import every_operation, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph
+from small_students import LAYOUT, jets, scatter_widths
+from test_families import SHAPES, made
 
 from distill_to_fpga.devices import DEVICES, crossings, shares
 from distill_to_fpga.export import ExportConfig, describe, write_project
 from distill_to_fpga.graph import GraphBuilder, GraphError, ops
 from distill_to_fpga.hls import Interface
+from distill_to_fpga.lower import lower
 from distill_to_fpga.manifest import RTL, check_manifest, write_manifest
 from distill_to_fpga.rtl import export_rtl, replay
 from distill_to_fpga.rtl.pipeline import Number
 from distill_to_fpga.rtl.simulate import timing
 from distill_to_fpga.rtl.verilog import bits, hexadecimal
 from distill_to_fpga.rtl.yosys import count, synthesize
+from distill_to_fpga.students import freeze
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import MismatchError, verify, verify_export
 from foundation.errors import RunError, ToolError
@@ -56,6 +60,12 @@ def test_random_graphs_of_all_operations_are_replayed_exactly_or_named(seed, cho
 def test_graphs_that_alkaid_got_wrong(seed):
     """Constants wrapped; negative delays; a top bit taken for a sign; nothing but constants into a matrix."""
     replay.replay(random_graph(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_students_of_other_families_are_replayed_exactly(shape):
+    replay.replay(lower(freeze(scatter_widths(made(SHAPES[shape]), seed=2, low=0.0), jets(500)), LAYOUT))
 
 
 def test_a_cut_that_is_always_beyond():
