@@ -48,7 +48,7 @@ def speed(folder: Path, data: Path, quick: bool) -> Figures:
 
 
 def student(folder: Path, pileup: int, quick: bool) -> Figures:
-    """A student of the method that `simulated` chose, seed 0: of AXOL1TL v4's shape (57-28-15-8-1), or of its teacher's."""
+    """A student of the method that `simulated` chose, seed 0: of AXOL1TL v4's shape, or of its teacher's."""
     where, made = folder / "student", folder / "simulated" / str(pileup)
     if not (made / CHOSEN).is_file():
         raise SystemExit("student: first the part `simulated` with the same --folder")
