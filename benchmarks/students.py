@@ -1,6 +1,6 @@
-"""Students against HGQ2 and against themselves; the work is in students_parts.py.
+"""Students against HGQ2; the work is in students_parts.py.
 
-python benchmarks/students.py [--quick] [--only hgq2 ...] [--hgq-python /tmp/hgq/bin/python]
+python benchmarks/students.py --hgq-python /tmp/hgq/bin/python [--quick | --steps 8000 --seeds 5]
                               [--jets five_classes.root --schema data/five_classes]
 
 `--hgq-python` is the Python of an environment made by `pip install hgq2 da4ml keras jax jaxtyping threadpoolctl`.

@@ -1,8 +1,8 @@
 """Five classes of simulated jets as numbers for both sides of benchmarks/students.py.
 
-16 high-level observables as counts of 1/64 of their standard deviation (10 bits), or the leading constituents with pt,
-deta and dphi in hardware integers. The classes are those of the LHC jets data set (quark, gluon, W, Z, top) when the
-file is made by configs/simulate/five_classes.yaml; the shipped sample has QCD, top, W, Z and H.
+16 high-level observables as counts of 1/64 of their standard deviation (10 bits). The classes are those of the LHC
+jets data set (quark, gluon, W, Z, top) when the file is made by configs/simulate/five_classes.yaml; the shipped sample
+has QCD, top, W, Z and H.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_to_fpga.inputs import hardware_integers, hardware_layout
 from foundation.high_level import HighLevelConfig, high_level, subjettiness
 from foundation.store import Store
 
@@ -53,16 +52,6 @@ def _tau43(store: Store, split: str, at_once: int = 2048) -> np.ndarray:
         three, four = (subjettiness(z, eta, phi, axes) for axes in (3, 4))
         ratios.append(four / np.maximum(three, 1e-9))
     return np.concatenate(ratios)
-
-
-def constituents_file(store: Store, path: Path, tokens: int) -> Path:
-    """The same with [n, tokens, 3]: pt_log, deta, dphi of the leading constituents."""
-    layout = hardware_layout(store.schema, "particles", ("pt_log", "deta", "dphi"), tokens)
-    arrays = {}
-    for split in SPLITS:
-        arrays[split], arrays[f"y_{split}"] = hardware_integers(store, layout, split)[0], classes(store, split)
-    np.savez(path, **arrays)
-    return path
 
 
 def classes(store: Store, split: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Students against HGQ2, distilled against label-only, 8 bits against floating point. See students.py."""
+"""Students against HGQ2: the same jets, network, steps and batch, LUTs of both counted by da4ml. See students.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from students_data import high_level_file
 from students_front import Point, common_range, lut_ratio
 
 from distill_to_fpga.distill import distill
+from distill_to_fpga.estimate import estimate
 from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import lower
 from distill_to_fpga.objective import DistillConfig, Examples
@@ -31,8 +32,6 @@ OTHER_SIDE = Path(__file__).parent / "students_hgq2.py"
 GOALS = {
     "lut_ratio_to_hgq2": "<= 0.9",
     "step_time_ratio_to_hgq2": "<= 1",
-    "distil_gain_2k": "> 1",
-    "kept_8bit": ">= 0.9",
 }
 HIDDEN = (64, 32, 32)
 BUDGETS = (600, 1000, 1700, 2800, 4600, 7500)
@@ -59,9 +58,10 @@ def ours(data: dict[str, np.ndarray], steps: int, seeds: int, folder: Path) -> I
             shape = StudentConfig(kind="mlp", tokens=data["train"].shape[1], hidden=HIDDEN)
             made = distill(config, shape, Examples(data["train"], data["y_train"]), names, seed=seed)
             path = folder / f"student-{budget}-{seed}.json"
-            lower(made.student, layout_of(data["train"])).save(path)
+            graph = lower(made.student, layout_of(data["train"]))
+            graph.save(path)
             found = {split: accuracy(made.student, data, split) for split in ("val", "test")}
-            yield {"budget": budget, "seed": seed, "graph": str(path), "seconds": made.seconds, **found}
+            yield {"budget": budget, "seed": seed, "graph": str(path), "luts": estimate(graph).total("luts"), **found}
 
 
 def other_side(python: str, *words: str) -> list[dict[str, Any]]:
@@ -75,11 +75,16 @@ def other_side(python: str, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def against_hgq2(store: Store, folder: Path, python: str, quick: bool) -> dict[str, float]:
+def against_hgq2(store: Store, folder: Path, python: str, steps: int, seeds: int) -> dict[str, float | None]:
     """Fronts on 16 observables; LUTs of both by da4ml; accuracy on test, medians over the seeds."""
     path = high_level_file(store, folder / "observables.npz")
-    data, steps, seeds = arrays(path), 1000 if quick else 8000, 1 if quick else 3
+    data = arrays(path)
     mine = list(ours(data, steps, seeds, folder))
+    if not python:
+        for record in mine:
+            print(f"  ours {record['luts']:9,.0f} LUT (our estimate)   accuracy {record['test']:.4f}")
+        print("without --hgq-python there is no other side: pip install hgq2 da4ml keras jax jaxtyping threadpoolctl")
+        return {"lut_ratio_to_hgq2": None, "step_time_ratio_to_hgq2": None}
     costs = other_side(python, "cost", *(each["graph"] for each in mine))
     assert not any(each["mismatches"] for each in costs), "da4ml and the golden model differ"
     for record, cost in zip(mine, costs):
@@ -124,21 +129,18 @@ def step_seconds(data: dict[str, np.ndarray], steps: int = 400) -> float:
     return (run(3 * steps) - run(steps)) / (2 * steps)
 
 
-PARTS: dict[str, Callable[..., dict[str, float]]] = {"hgq2": against_hgq2}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="1,000 steps and one seed, in which HGQ2 hardly shrinks")
+    parser.add_argument("--steps", type=int, default=8000, help="of every training, on both sides")
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jets", type=Path, default=ROOT / "samples" / "jets.root", help="five classes of jets")
     parser.add_argument("--schema", default="data/jets")
-    parser.add_argument("--hgq-python", default="", help="of an environment with hgq2 and da4ml")
+    parser.add_argument("--hgq-python", default="", help="Python of an environment with hgq2 and da4ml")
     arguments = parser.parse_args()
-    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="detfm-students-") as name:
         folder = Path(name)
         store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store").path)
-        for part in arguments.only:
-            figures |= PARTS[part](store, folder, arguments.hgq_python, arguments.quick)
+        steps, seeds = (1000, 1) if arguments.quick else (arguments.steps, arguments.seeds)
+        figures = against_hgq2(store, folder, arguments.hgq_python, steps, seeds)
     publish("students", figures, GOALS)
