@@ -3,8 +3,8 @@
 The loss has beta times the cost, which is to fall geometrically from its first value to the budget: beta is a
 controller's answer to cost over target, in part at once (against swings), in part summed up over the steps. The cost in
 the loss is differentiable and rough; so the adder graph itself is counted now and then, and the ratio of the two
-corrects it. Near the end the widths of all weights are moved together by the little that is missing; from then on they
-stay and cost nothing, and the weights recover.
+corrects it. Near the end the widths of all weights are moved together by the little that is missing; they
+cost nothing from then on, and the weights recover.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MOST_PAID = 10.0  # beta times the budget at most: the cost never weighs more th
 REACHED = 0.6  # of the steps: when the target is the budget
 FIXED = 0.85  # of the steps: from then on widths stay
 COUNTS = np.linspace(0.2, 0.8, 10)  # of the steps: when the adder graph is counted
+LANDINGS = (FIXED, 0.95)  # of the steps: when the widths are moved together, the second time for what the first missed
 HALVINGS = 7  # of the interval in which the last move of the widths is looked for
 
 
@@ -107,8 +108,8 @@ def corrected(price: Price, student: Student, board: Board, record: dict[str, fl
 
 
 def landing(config: DistillConfig, before: int, after: int) -> bool:
-    """Whether the widths stay from the second of two steps on."""
-    return config.lut_budget is not None and before < FIXED * config.steps <= after
+    """Whether the widths are moved together between two steps."""
+    return config.lut_budget is not None and any(before < share * config.steps <= after for share in LANDINGS)
 
 
 def landed(student: Student, board: Board, budget: int) -> Student:
@@ -120,9 +121,9 @@ def landed(student: Student, board: Board, budget: int) -> Student:
             layer.weight_width[...] += by
         return made
 
-    low, high = -0.5, 0.5  # half a digit or bit either way
+    low, high, found = -0.5, 0.5, {0.0: board.luts(student)}  # half a digit or bit either way
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        above = board.luts(moved(middle)) > budget
-        low, high = (low, middle) if above else (middle, high)
-    return moved(low)
+        found[middle] = board.luts(moved(middle))
+        low, high = (low, middle) if found[middle] > budget else (middle, high)
+    return moved(min(found, key=lambda by: abs(found[by] - budget)))

@@ -256,7 +256,7 @@ def saturating(op: ops.Quantize, out: Wire, x: Wire) -> BoolArray:
     drop = np.where(x.bits > 0, x.fraction - out.fraction, 0)
     low, high = (rounded(end, drop, op.type.rounding == "half_up") for end in (x.low, x.high))
     beyond = np.asarray((low < op.type.low) | (high > op.type.high), dtype=bool)
-    return beyond & (out.bits > 0) & (op.type.overflow == "saturate")
+    return np.asarray(beyond & (out.bits > 0) & (op.type.overflow == "saturate"))
 
 
 def tree(intervals: list[tuple[int, int]]) -> AdderGraph:
