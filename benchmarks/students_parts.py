@@ -140,7 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="detfm-students-") as name:
         folder = Path(name)
-        store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store").path)
+        store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store"))
         steps, seeds = (1000, 1) if arguments.quick else (arguments.steps, arguments.seeds)
         figures = against_hgq2(store, folder, arguments.hgq_python, steps, seeds)
     publish("students", figures, GOALS)
