@@ -16,6 +16,7 @@ from finetune.leakage import check_leakage
 from finetune.model import Tagger
 from finetune.modes import check_mode, learning, training
 from finetune.saved import load_tagger, save_tagger
+from finetune.start import origin_of, start_arguments
 from finetune.tree_run import finetune_tree
 from finetune.truth import scales
 from finetune.validation import Validation
@@ -24,7 +25,7 @@ from foundation.embedding import input_statistics
 from foundation.loader import Loader
 from foundation.models import Backbone, count_parameters, load_encoder
 from foundation.models.lora import add_adapters, merge_adapters
-from foundation.models.published import STAGE, data_of
+from foundation.models.published import data_of
 from foundation.progress import console
 from foundation.runs import Run, continue_or_create
 from foundation.store import Store
@@ -59,7 +60,7 @@ def finetune(
         DataError: too few labelled examples, or examples of `val` or `test` among them.
     """
     begun = time.monotonic()
-    origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain", STAGE)
+    origin = origin_of(start)
     where = data_of(origin, store) if origin is not None else Path(store or start)
     data, pretrained = Store.open(where), origin is not None
     check_mode(cfg, pretrained=pretrained)
@@ -143,12 +144,10 @@ COMMAND = Command(
         args.start, cfg=args.cfg, out=args.out, store=args.store, resume=args.resume, overwrite=args.overwrite
     ),
     config=FinetuneConfig,
-    arguments=lambda parser: (
-        parser.add_argument("start", help="a pretrain run or a published encoder; or a store, to train from scratch"),
-        parser.add_argument("--store", help="labelled data, if another than the encoder was pretrained on"),
-        parser.add_argument("--out", default="runs/finetune", help="run folder to write"),
-        parser.add_argument("--resume", action="store_true", help="continue an interrupted run"),
-        parser.add_argument("--overwrite", action="store_true", help="replace a finetune run at --out"),
+    arguments=start_arguments(
+        "finetune",
+        "a pretrain run or a published encoder; or a store, to train from scratch",
+        "labelled data, if another than the encoder was pretrained on",
     ),
     description="Trains a tagger (and regressor) on a pretrained encoder, or from scratch on a store. "
     "Example: detfm finetune runs/pretrain --cfg finetune/full --cfg.labels 1000 --out runs/finetune",

@@ -39,6 +39,20 @@ PACKAGES = (
 PROVENANCE = "provenance.json"
 
 
+# Stages that are not named as the command that writes them.
+MADE_BY = {
+    "anomaly": "anomaly fit",
+    "anomaly_scores": "anomaly score",
+    "anomaly_rates": "anomaly rates",
+    "anomaly_display": "anomaly display",
+}
+
+
+def made_by(stage: str) -> str:
+    """The command that writes runs of a stage, as one types it."""
+    return f"`detfm {MADE_BY.get(stage, stage)}`"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder.
@@ -96,7 +110,7 @@ class Run:
         """
         path = Path(path)
         wanted = " or ".join(f"'{s}'" for s in stages) or "any"
-        hint = f"`detfm {stages[0]} --help` makes one" if stages else "every detfm command writes one"
+        hint = f"{made_by(stages[0])} makes one" if stages else "every detfm command writes one"
         if not path.is_dir():
             raise RunError(f"{path}: no such folder; expected a run folder of stage {wanted}; {hint}")
         if not (path / PROVENANCE).is_file():
@@ -106,9 +120,7 @@ class Run:
         except ValueError as error:
             raise RunError(f"{path / PROVENANCE}: damaged ({error})") from error
         if stages and stage not in stages:
-            raise RunError(
-                f"{path} is a run of stage '{stage}'; expected {wanted}. `detfm {stages[0]} --help` makes one"
-            )
+            raise RunError(f"{path} is a run of stage '{stage}'; expected {wanted}. {made_by(stages[0])} makes one")
         return Run(path, stage)
 
     @property

@@ -24,11 +24,11 @@ from finetune.anomaly.model import AnomalyModel, scored, vectors
 from finetune.anomaly.rows import normal_rows, weights_of
 from finetune.anomaly.saved import RECORDED, STAGE, build_model, save_anomaly
 from finetune.anomaly.vectors import VectorBatches, Vectors
+from finetune.start import origin_of, start_arguments
 from foundation.command import Command
 from foundation.embedding import apply, input_statistics
 from foundation.errors import ConfigError, DataError
 from foundation.models import count_parameters, load_encoder
-from foundation.models.published import STAGE as PUBLISHED
 from foundation.models.published import data_of
 from foundation.progress import console
 from foundation.runs import Run, continue_or_create
@@ -61,7 +61,7 @@ def anomaly_fit(
         ConfigError: the inputs are not those of `start`, or the method cannot take them.
     """
     begun = time.monotonic()
-    origin = None if (Path(start) / "manifest.json").is_file() else Run.open(start, "pretrain", PUBLISHED)
+    origin = origin_of(start)
     if (origin is not None) != (cfg.inputs == "embedding"):
         needs = "a pretrain run or a published encoder" if cfg.inputs == "embedding" else "a store"
         raise ConfigError(f"cfg.inputs is '{cfg.inputs}', which starts from {needs}; {start} is none")
@@ -96,6 +96,7 @@ def anomaly_fit(
     run.write(METRICS, figures | {"seconds": time.monotonic() - begun})
     draw_scores(run.path, learning.scores, learning.by_class)
     write_page(run)
+    console.print(f"{run.path}: {cfg.method} of {len(rows):,} crossings; its report is report.html", highlight=False)
     return run
 
 
@@ -251,12 +252,10 @@ COMMAND = Command(
         args.start, cfg=args.cfg, out=args.out, store=args.store, resume=args.resume, overwrite=args.overwrite
     ),
     config=AnomalyConfig,
-    arguments=lambda parser: (
-        parser.add_argument("start", help="a store; or, for inputs: embedding, a pretrain run or a published encoder"),
-        parser.add_argument("--store", help="the data, if another than the encoder was pretrained on"),
-        parser.add_argument("--out", default="runs/anomaly", help="run folder to write"),
-        parser.add_argument("--resume", action="store_true", help="continue an interrupted run"),
-        parser.add_argument("--overwrite", action="store_true", help="replace an anomaly run at --out"),
+    arguments=start_arguments(
+        STAGE,
+        "a store; or, for inputs: embedding, a pretrain run or a published encoder",
+        "the data, if another than the encoder was pretrained on",
     ),
     description="Learns from unlabelled crossings what is normal. "
     "Example: detfm anomaly fit stores/zerobias --cfg anomaly/autoencoder --out runs/anomaly",

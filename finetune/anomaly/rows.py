@@ -22,7 +22,11 @@ def normal_rows(data: Store, cfg: RowsConfig, seed: int, split: str = "train") -
         label = data.schema.labels.get(cfg.label)
         unknown = [] if label is None else [c for c in cfg.classes if c not in label.classes]
         if label is None or label.kind != "class" or unknown or not cfg.classes:
-            raise ConfigError(f"rows.label '{cfg.label}' with classes {list(cfg.classes)}: no such class label here")
+            known = {name: data.schema.class_names(name) for name in data.schema.class_labels}
+            raise ConfigError(
+                f"rows.label '{cfg.label}' with rows.classes {list(cfg.classes)}: {data.path} has the class labels "
+                + ("; ".join(f"{name}: {', '.join(names)}" for name, names in known.items()) or "(none)")
+            )
         numbers = [list(label.classes).index(c) for c in cfg.classes]
         rows = rows[np.isin(data.labels(split, cfg.label), numbers)]
     if cfg.cut:

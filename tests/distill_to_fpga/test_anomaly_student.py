@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +85,6 @@ def test_evaluation_says_what_is_kept(line):
     assert clean["spearman"] > max(each["spearman"] for each in others if each["inputs"].startswith("dead"))
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 @pytest.mark.slow
 def test_firmware_gives_the_students_scores_and_a_report(line):
     detfm("export", line / "student", "--cfg.vectors", 100, "--out", line / "firmware")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -95,7 +94,6 @@ def test_freezing_changes_nothing_on_the_calibration_set(config):
     assert (before == predict(freeze(trained, x), x)).all()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 @pytest.mark.slow
 def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
     graph = lower(frozen, LAYOUT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import jax
@@ -103,7 +102,6 @@ def test_the_score_is_unsigned_of_its_type_and_saturates(frozen):
     assert (scores * 2**4 == np.round(scores * 2**4)).all()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 @pytest.mark.slow
 def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
     graph = lower(frozen, layout_of(frozen.config))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -105,7 +104,6 @@ def test_labels_alone_grow_trees_of_the_cross_entropy():
     np.testing.assert_allclose(predict(made, TRAIN.integers), margin, atol=1e-4)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 @pytest.mark.slow
 def test_compiled_cpp_gives_identical_numbers(grown, tmp_path):
     graph = lower(grown, LAYOUT)

@@ -90,8 +90,8 @@ def test_rows_are_chosen_by_class_and_by_observers(store):
 @pytest.mark.parametrize(
     ("rows", "error", "words"),
     [
-        (RowsConfig(label="kind"), ConfigError, "no such class label"),
-        (RowsConfig(label="kind", classes=("muon",)), ConfigError, "no such class label"),
+        (RowsConfig(label="kind"), ConfigError, "has the class labels"),
+        (RowsConfig(label="kind", classes=("muon",)), ConfigError, "has the class labels"),
         (RowsConfig(cut="pileup > 3"), ConfigError, "npu"),
         (RowsConfig(cut="__import__('os')"), ConfigError, "rows.cut"),
         (RowsConfig(cut="npu > 1000"), DataError, "npu > 1000"),
