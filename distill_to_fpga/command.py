@@ -34,9 +34,9 @@ def distill_run(
 ) -> Run:
     """Distils a finetune or anomaly run into a student; for the latter see `distill_to_fpga.anomaly.distill`.
 
-    A tagger (or several, `tagger.ensemble`) labels the whole `train` split and those of `tagger.extra_stores`; true
+    A tagger (or several, `ensemble`) labels the whole `train` split and those of `stores.extra`; true
     labels enter for the examples that a teacher was given, and for no others. The reference sees those examples only.
-    The student may see another store than the teachers, of the same crossings (`tagger.student_store`).
+    The student may see another store than the teachers, of the same crossings (`stores.student`).
 
     Args:
         teacher: a finetune or anomaly run.
@@ -49,17 +49,17 @@ def distill_run(
     origin = Run.open(teacher, "finetune", ANOMALY)
     if origin.stage == ANOMALY:
         return distill_score(origin, cfg=cfg, out=out, store=store, overwrite=overwrite)
-    teachers = Taggers.load(origin, cfg.tagger, store, embeds=cfg.distill.embeds)
+    teachers = Taggers.load(origin, cfg, store, embeds=cfg.distill.embeds)
     schema, task = teachers.board.schema, teachers.taggers[0].task
     layout = hardware_layout(
         schema, cfg.modality or next(iter(schema.modalities)), cfg.student.features, cfg.student.tokens
     )
     make_room(Path(out), "distill", overwrite)
-    train, validation = teachers.train(layout, cfg.tagger.extra_stores), teachers.examples(layout, "val")
+    train, validation = teachers.train(layout, cfg.stores.extra), teachers.examples(layout, "val")
     student = distill(cfg.distill, cfg.student, train, task.classes, task.regression, validation, cfg.seed, layout)
     inputs: dict[str, Any] = {"teacher": teacher, "store": teachers.board.path}
     inputs |= {"teacher_store": teachers.data.path} if teachers.paired else {}
-    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.tagger.ensemble, 2)}
+    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.ensemble, 2)}
     run = Run.create(
         out,
         "distill",

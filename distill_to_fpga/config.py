@@ -23,24 +23,18 @@ class ScoreConfig:
             interval of the score the same say, 0 every example.
         tail_cap: no example weighs more than so many of those at the mode.
         extra_classes: classes of the label that says what is normal to the teacher: their rows are learnt from, too.
-        extra_stores: more data of the same schema, whose `train` splits are learnt from, too.
         mixed: crossings made of objects of several, for each real one: see `distill_to_fpga.anomaly.mixing`.
         exchanged: share of its objects that such a crossing has of others, at most; uniform from none.
         stretch: half of those are harder, by up to this factor.
-        student_store: where the student's inputs are, if not in the teacher's store: rows of the same crossings.
-        key: observers of both stores that together name a crossing.
     """
 
     transform: Literal["normal", "log", "none"] = "normal"
     tail_power: float = 0.7
     tail_cap: float = 50.0
     extra_classes: tuple[str, ...] = ()
-    extra_stores: tuple[str, ...] = ()
     mixed: float = 0.0
     exchanged: float = 0.15
     stretch: float = 1.3
-    student_store: str = ""
-    key: tuple[str, ...] = ("event_id",)
 
     def check(self) -> None:
         """Raises ConfigError naming a setting out of range."""
@@ -54,32 +48,27 @@ class ScoreConfig:
                 "score.mixed must be at least 0, score.stretch at least 1 and score.exchanged in [0, 1]; they are "
                 f"{self.mixed}, {self.stretch} and {self.exchanged}"
             )
-        if self.student_store and (self.extra_stores or not self.key):
-            raise ConfigError("score.student_store needs score.key, and does not go with score.extra_stores")
 
 
 @dataclass(frozen=True)
-class TaggerConfig:
-    """What a student learns of a tagger beside what its own store has.
+class StoresConfig:
+    """Data beside the teacher's own store.
 
     Attributes:
-        ensemble: more finetune runs of the same task: the teacher is the mean of all log-probabilities.
-        extra_stores: more data of the same schema, whose `train` splits the teacher labels; their own labels stay
-            hidden.
-        student_store: where the student's inputs are, if not in the teacher's store: rows of the same crossings. The
-            teacher may see all modalities in full precision, the student what the trigger board receives.
+        extra: more data of the same schema, whose `train` splits the teacher speaks of, too; their labels stay hidden.
+        student: where the student's inputs are, if not in the teacher's store: rows of the same crossings. The teacher
+            may see all modalities in full precision, the student what the trigger board receives.
         key: observers of both stores that together name a crossing.
     """
 
-    ensemble: tuple[str, ...] = ()
-    extra_stores: tuple[str, ...] = ()
-    student_store: str = ""
+    extra: tuple[str, ...] = ()
+    student: str = ""
     key: tuple[str, ...] = ("event_id",)
 
     def check(self) -> None:
         """Raises ConfigError: settings that do not go together."""
-        if self.student_store and (self.extra_stores or not self.key):
-            raise ConfigError("tagger.student_store needs tagger.key, and does not go with tagger.extra_stores")
+        if self.student and (self.extra or not self.key):
+            raise ConfigError("stores.student needs stores.key, and does not go with stores.extra")
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,8 @@ class DistillRunConfig:
         modality: whose tokens the trigger board receives; empty: the schema's first.
         student: the network.
         distill: its training.
-        tagger: what is learnt of a tagger; not used with an anomaly model.
+        stores: more data, and the student's own.
+        ensemble: more finetune runs of the teacher's task: the teacher is the mean of all log-probabilities.
         score: what is learnt of an anomaly model's score; not used with a tagger.
         reference: also train a floating-point student of the same shape: of a tagger on the teacher's labelled examples
             alone, of an anomaly model on the same scores.
@@ -100,7 +90,8 @@ class DistillRunConfig:
     modality: str = ""
     student: StudentConfig = field(default_factory=StudentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-    tagger: TaggerConfig = field(default_factory=TaggerConfig)
+    stores: StoresConfig = field(default_factory=StoresConfig)
+    ensemble: tuple[str, ...] = ()
     score: ScoreConfig = field(default_factory=ScoreConfig)
     reference: bool = True
     seed: int = 0

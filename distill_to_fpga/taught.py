@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.anomaly.pairing import paired_rows
-from distill_to_fpga.config import TaggerConfig
+from distill_to_fpga.config import DistillRunConfig
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.objective import Examples
 from finetune.config import FinetuneConfig
@@ -51,7 +51,7 @@ class Taggers:
     embeds: bool = False
 
     @staticmethod
-    def load(run: Run, cfg: TaggerConfig, store: str | Path | None = None, *, embeds: bool = False) -> Taggers:
+    def load(run: Run, cfg: DistillRunConfig, store: str | Path | None = None, *, embeds: bool = False) -> Taggers:
         """The teachers: a finetune run and those of `cfg.ensemble`.
 
         Args:
@@ -60,23 +60,23 @@ class Taggers:
         Raises:
             RunError, ConfigError: a run that is no teacher, or teachers of different tasks.
         """
-        cfg.check()
+        cfg.stores.check()
         runs = [run, *(Run.open(path, "finetune") for path in cfg.ensemble)]
         taggers = tuple(checked_teacher(load_tagger(each)) for each in runs)
         task = taggers[0].task
         for each, tagger in zip(runs, taggers):
             if (tagger.task.classes, tagger.task.regression) != (task.classes, task.regression):
                 raise ConfigError(
-                    f"tagger.ensemble: {each.path} has outputs {[*tagger.task.classes, *tagger.task.regression]}, "
+                    f"ensemble: {each.path} has outputs {[*tagger.task.classes, *tagger.task.regression]}, "
                     f"{run.path} has {[*task.classes, *task.regression]}"
                 )
         data = Store.open(Path(store) if store is not None else run.input("store"))
-        board = Store.open(cfg.student_store) if cfg.student_store else data
+        board = Store.open(cfg.stores.student) if cfg.stores.student else data
         given = [
             labelled_rows(data, task, each.config(FinetuneConfig).labels, each.provenance["seeds"]["train"])
             for each in runs
         ]
-        return Taggers(taggers, data, board, cfg.key, np.unique(np.concatenate(given)), embeds)
+        return Taggers(taggers, data, board, cfg.stores.key, np.unique(np.concatenate(given)), embeds)
 
     @property
     def paired(self) -> bool:

@@ -49,7 +49,7 @@ def distill_score(
     """Distils an anomaly run into a student with one score. No label is used but the one that says what is normal.
 
     The teacher scores the crossings of the `train` split that were normal to it, and those of `score.extra_classes`
-    and `score.extra_stores`. It may see more of a crossing than the student (`score.student_store`).
+    and `stores.extra`. It may see more of a crossing than the student (`stores.student`).
 
     Args:
         origin: a run of stage `anomaly`.
@@ -64,7 +64,7 @@ def distill_score(
     teacher = Teacher.load(origin, cfg, store)
     layout = teacher.layout(cfg)
     make_room(Path(out), "distill", overwrite)
-    train = training_crossings(teacher, layout, cfg.score, cfg.seed)
+    train = training_crossings(teacher, layout, cfg)
     validation = teacher.crossings("val", layout, normal_classes(teacher)) if _has(teacher, "val") else None
     found = train_score(cfg, train, validation, layout)
     inputs = {"teacher": origin.path, "store": teacher.board.path}
@@ -97,25 +97,23 @@ def score_shape(cfg: DistillRunConfig) -> Any:
     return dataclasses.replace(cfg.student, score_bits=cfg.student.score_bits or SCORE_BITS)
 
 
-def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: ScoreConfig, seed: int) -> Crossings:
+def training_crossings(teacher: Teacher, layout: HardwareLayout, cfg: DistillRunConfig) -> Crossings:
     """The crossings that a student learns from.
-
-    Args:
-        seed: of those that are mixed.
 
     Raises:
         ConfigError: extra classes of a teacher to which all rows were normal.
     """
-    if cfg.extra_classes and not teacher.normal.label:
+    score = cfg.score
+    if score.extra_classes and not teacher.normal.label:
         raise ConfigError("score.extra_classes: all rows were normal to this teacher, which names no label")
     normal = normal_classes(teacher)
-    parts = [teacher.crossings("train", layout, None if normal is None else (*normal, *cfg.extra_classes))]
-    for path in cfg.extra_stores:
+    parts = [teacher.crossings("train", layout, None if normal is None else (*normal, *score.extra_classes))]
+    for path in cfg.stores.extra:
         extra = Store.open(path)
         parts.append(dataclasses.replace(teacher, data=extra, board=extra).crossings("train", layout))
-    count = round(cfg.mixed * len(parts[0].rows))
+    count = round(score.mixed * len(parts[0].rows))
     if count:
-        parts.append(mixed_crossings(teacher, layout, parts[0].rows, count, cfg, seed))
+        parts.append(mixed_crossings(teacher, layout, parts[0].rows, count, score, cfg.seed))
     return Crossings(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Crossings)))
 
 

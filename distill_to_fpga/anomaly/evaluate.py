@@ -91,11 +91,11 @@ def _teacher(distilled: Run, store: str | Path | None) -> Teacher:
     settings = distilled.config(DistillRunConfig)
     apart = "teacher_store" in distilled.provenance["inputs"]
     if apart and store is not None:
-        raise ConfigError("--store: this student is paired with its teacher by score.key; it is evaluated on its own")
+        raise ConfigError("--store: this student is paired with its teacher by stores.key; it is evaluated on its own")
     where = Path(store) if store is not None else distilled.input("teacher_store" if apart else "store")
-    score = dataclasses.replace(settings.score, student_store=str(distilled.input("store")) if apart else "")
+    stores = dataclasses.replace(settings.stores, extra=(), student=str(distilled.input("store")) if apart else "")
     return Teacher.load(
-        Run.open(distilled.input("teacher"), ANOMALY), dataclasses.replace(settings, score=score), where
+        Run.open(distilled.input("teacher"), ANOMALY), dataclasses.replace(settings, stores=stores), where
     )
 
 

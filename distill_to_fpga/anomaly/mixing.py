@@ -44,7 +44,7 @@ def mixed_crossings(
         ConfigError: the student sees another store than the teacher. DataError: objects have no fixed places.
     """
     if teacher.paired:
-        raise ConfigError("score.mixed makes new crossings, which no second store has: not with score.student_store")
+        raise ConfigError("score.mixed makes new crossings, which no second store has: not with stores.student")
     random = np.random.default_rng([seed, count])
     graph, state = nnx.split(teacher.model)
     integers, scores = [], []

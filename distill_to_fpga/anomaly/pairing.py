@@ -60,6 +60,6 @@ def _names(store: Store, split: str, key: Sequence[str]) -> Shaped[np.ndarray, "
     if len(found) < len(names):
         raise DataError(
             f"{store.path}: {int((counts > 1).sum()):,} values of {list(key)} occur in several rows of '{split}', "
-            f"the first is {found[counts > 1][0]}: name more observers in score.key"
+            f"the first is {found[counts > 1][0]}: name more observers in stores.key"
         )
     return names

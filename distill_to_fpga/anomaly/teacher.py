@@ -63,10 +63,14 @@ class Teacher:
 
         Args:
             store: the teacher's data, if it has moved.
+
+        Raises:
+            ConfigError: settings of stores that do not go together.
         """
         data = Store.open(Path(store) if store is not None else run.input("store"))
-        board = Store.open(cfg.score.student_store) if cfg.score.student_store else data
-        return Teacher(load_anomaly(run), run.config(AnomalyConfig).rows, data, board, cfg.score.key)
+        cfg.stores.check()
+        board = Store.open(cfg.stores.student) if cfg.stores.student else data
+        return Teacher(load_anomaly(run), run.config(AnomalyConfig).rows, data, board, cfg.stores.key)
 
     @property
     def paired(self) -> bool:

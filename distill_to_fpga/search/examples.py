@@ -171,13 +171,13 @@ def loaded(folder: Path) -> Material:
 def _of_tagger(origin: Run, cfg: SearchConfig, store: str | Path | None) -> Material:
     searched = {"distill.embedding_weight", "distill.relational_weight"} & set(cfg.space)
     embeds = cfg.base.distill.embeds or bool(searched)
-    teachers = Taggers.load(origin, cfg.base.tagger, store, embeds=embeds)
+    teachers = Taggers.load(origin, cfg.base, store, embeds=embeds)
     schema, task = teachers.board.schema, teachers.taggers[0].task
     cfg.check_inputs(schema)
     _check_val(teachers.data, teachers.board)
     modality = cfg.base.modality or next(iter(schema.modalities))
     layout = hardware_layout(schema, modality, (), cfg.most_tokens())
-    parts = [teachers.train(layout, cfg.base.tagger.extra_stores), teachers.examples(layout, "val")]
+    parts = [teachers.train(layout, cfg.base.stores.extra), teachers.examples(layout, "val")]
     arrays: list[Arrays] = [
         {f.name: np.asarray(v) for f in dataclasses.fields(Examples) if (v := getattr(part, f.name)) is not None}
         for part in parts
@@ -192,7 +192,7 @@ def _of_anomaly(origin: Run, cfg: SearchConfig, store: str | Path | None) -> Mat
     _check_val(teacher.data, teacher.board)
     all_features = dataclasses.replace(base.student, features=(), tokens=cfg.most_tokens())
     layout = teacher.layout(dataclasses.replace(base, student=all_features))
-    train = training_crossings(teacher, layout, base.score, base.seed)
+    train = training_crossings(teacher, layout, base)
     val = teacher.crossings("val", layout)
     chosen = NormalAndSignals.of(
         teacher.board, dataclasses.replace(EvaluateConfig(), split="val"), *_normal(teacher), val.rows
@@ -216,10 +216,10 @@ def store_of(origin: Run, store: str | Path | None) -> Path:
 def stores_of(origin: Run, cfg: SearchConfig, store: str | Path | None) -> dict[str, Any]:
     """Inputs of a distill run from this teacher: role -> folder."""
     data, of_score = store_of(origin, store), origin.stage == ANOMALY
-    board = Path((cfg.base.score if of_score else cfg.base.tagger).student_store or data)
+    board = Path(cfg.base.stores.student or data)
     inputs = {"teacher": origin.path, "store": board}
     inputs |= {"teacher_store": data} if board.resolve() != data.resolve() else {}
-    more = () if of_score else cfg.base.tagger.ensemble
+    more = () if of_score else cfg.base.ensemble
     return inputs | {f"teacher_{i}": Path(path) for i, path in enumerate(more, 2)}
 
 

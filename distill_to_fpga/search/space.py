@@ -112,7 +112,7 @@ class SearchConfig:
         where = f"space: {name}"
         if name in FIXED:
             raise ConfigError(f"{where} cannot be searched: {FIXED[name]}")
-        if name.startswith("tagger."):
+        if name == "ensemble" or name.startswith("stores."):
             raise ConfigError(f"{where} cannot be searched: {FIXED['modality']}")
         if name.startswith("score.") and name not in SCORE_SETTINGS:
             raise ConfigError(f"{where} cannot be searched: {FIXED['modality']}; of score: {', '.join(SCORE_SETTINGS)}")

@@ -17,7 +17,7 @@ from foundation.command import load_config, to_dict
 from foundation.errors import ConfigError, RunError
 from foundation.runs import write_json
 
-FORMAT = 1
+FORMAT = 2  # 1 was that of students before weights had digits
 
 
 def save_student(path: str | Path, student: Student, layout: HardwareLayout) -> None:
@@ -46,7 +46,9 @@ def load_student(path: str | Path) -> tuple[Student, HardwareLayout]:
     try:
         description = json.loads((folder / "student.json").read_text())
         if description["format"] != FORMAT:
-            raise RunError(f"{folder}/student.json has format {description['format']}; this version reads {FORMAT}")
+            raise RunError(
+                f"{folder}/student.json has format {description['format']}; this version reads {FORMAT}: distil again"
+            )
         config = load_config(StudentConfig, description["config"])
         layout = load_config(HardwareLayout, description["layout"])
         with (folder / "student.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -14,7 +14,7 @@ from small_crossings import PLACES, crossings, schema, teacher, write_store
 from distill_to_fpga.anomaly.comparison import Scored, efficiencies, hardware_thresholds
 from distill_to_fpga.anomaly.distill import distill_score, load_transform, student_scores, training_crossings
 from distill_to_fpga.anomaly.teacher import Teacher
-from distill_to_fpga.config import STUDENT, DistillRunConfig, ScoreConfig
+from distill_to_fpga.config import STUDENT, DistillRunConfig, ScoreConfig, StoresConfig
 from distill_to_fpga.objective import DistillConfig
 from distill_to_fpga.students import StudentConfig, load_student
 from foundation.cli import main
@@ -107,8 +107,7 @@ def test_a_teacher_may_see_more_than_its_student(line, tmp_path):
     columns = crossings(6000)
     kept = np.random.default_rng(5).permutation(6000)[:5000]
     board = write_store(tmp_path / "board", {name: values[kept] for name, values in columns.items()}, schema("pt"))
-    score = ScoreConfig(student_store=str(board.path))
-    cfg = replace(SMALL, score=score, distill=replace(SMALL.distill, steps=100))
+    cfg = replace(SMALL, stores=StoresConfig(student=str(board.path)), distill=replace(SMALL.distill, steps=100))
     pair = Teacher.load(Run.open(line / "teacher"), cfg)
     layout = pair.layout(cfg)
     found = pair.crossings("test", layout)
@@ -124,33 +123,35 @@ def test_a_teacher_may_see_more_than_its_student(line, tmp_path):
     detfm("evaluate", run.path, "--cfg.replicas", 0, "--out", tmp_path / "evaluation")
     assert figures(tmp_path / "evaluation")["rows"] == len(found.scores)
     with pytest.raises(ConfigError, match="new crossings, which no second store has"):
-        training_crossings(pair, layout, replace(score, mixed=1.0), 0)
+        training_crossings(pair, layout, replace(cfg, score=ScoreConfig(mixed=1.0)))
 
 
 def test_more_to_learn_from(line, tmp_path):
     origin = Run.open(line / "teacher")
     pair = Teacher.load(origin, SMALL)
     layout = pair.layout(SMALL)
-    normal = training_crossings(pair, layout, ScoreConfig(), 0)
-    both = training_crossings(pair, layout, ScoreConfig(extra_classes=("signal",)), 0)
+    normal = training_crossings(pair, layout, replace(SMALL, score=ScoreConfig()))
+    both = training_crossings(pair, layout, replace(SMALL, score=ScoreConfig(extra_classes=("signal",))))
     assert len(both.rows) == Store.open(line / "data/store").length("train") > len(normal.rows)
     extra = write_store(tmp_path / "extra", crossings(300, seed=4), schema())
-    more = training_crossings(pair, layout, ScoreConfig(extra_stores=(str(extra.path),)), 0)
+    more = training_crossings(pair, layout, replace(SMALL, stores=StoresConfig(extra=(str(extra.path),))))
     assert len(more.rows) == len(normal.rows) + extra.length("train")
     with pytest.raises(ConfigError, match="has no class 'sgnal'"):
-        training_crossings(pair, layout, ScoreConfig(extra_classes=("sgnal",)), 0)
+        training_crossings(pair, layout, replace(SMALL, score=ScoreConfig(extra_classes=("sgnal",))))
 
 
 def test_mixed_crossings_fill_the_tail_with_objects_of_real_ones(line):
     pair = Teacher.load(Run.open(line / "teacher"), SMALL)
     layout = pair.layout(SMALL)
-    made = training_crossings(pair, layout, ScoreConfig(mixed=2.0, exchanged=1.0, stretch=1.0), 0)
+    made = training_crossings(pair, layout, replace(SMALL, score=ScoreConfig(mixed=2.0, exchanged=1.0, stretch=1.0)))
     real, new = made.rows >= 0, made.rows < 0
     assert new.sum() == 2 * real.sum()
     for place in range(PLACES):
         known = set(map(tuple, made.integers[real, place].tolist()))
         assert set(map(tuple, made.integers[new, place].tolist())) <= known
-    stretched = training_crossings(pair, layout, ScoreConfig(mixed=2.0, exchanged=1.0, stretch=3.0), 0)
+    stretched = training_crossings(
+        pair, layout, replace(SMALL, score=ScoreConfig(mixed=2.0, exchanged=1.0, stretch=3.0))
+    )
     assert stretched.integers[new][..., 0].mean() > 1.2 * made.integers[new][..., 0].mean()
     assert stretched.integers[..., 0].max() <= 511
     cut = np.quantile(made.scores[real], 0.99)

@@ -67,7 +67,7 @@ def test_settings_without_a_meaning_are_left_out():
         ("student.kind", Dimension(low=0, high=1), "is no number"),
         ("student.quantized", Dimension((True, False)), "has no firmware"),
         ("seed", Dimension((1, 2)), "every trial has its own"),
-        ("tagger.ensemble", Dimension(([], ["runs/other"])), "made once for all trials"),
+        ("ensemble", Dimension(([], ["runs/other"])), "made once for all trials"),
         ("score.mixed", Dimension((0.0, 1.0)), "made once for all trials"),
         ("student.phi", Dimension(((8,),), when={"student.kinds": ("mlp",)}), "no setting 'student.kinds'"),
         ("student.phi", Dimension(((8,),), when={"student.kind": ()}), "when student.kind is what"),

@@ -10,7 +10,7 @@ from flax import nnx
 from scipy.special import log_softmax, softmax
 from small_crossings import PLACES, crossings, schema, write_store
 
-from distill_to_fpga.config import DistillRunConfig, TaggerConfig
+from distill_to_fpga.config import DistillRunConfig, StoresConfig
 from distill_to_fpga.inputs import hardware_integers, hardware_layout
 from distill_to_fpga.taught import Taggers, mean_of_log_probabilities, vectors
 from finetune.config import FinetuneConfig
@@ -52,7 +52,7 @@ def line(tmp_path_factory) -> Path:
 
 def loaded(line: Path, **settings) -> Taggers:
     embeds = settings.pop("embeds", False)
-    return Taggers.load(Run.open(line / "teacher-1"), TaggerConfig(**settings), embeds=embeds)
+    return Taggers.load(Run.open(line / "teacher-1"), DistillRunConfig(**settings), embeds=embeds)
 
 
 def layout_of(taggers: Taggers):
@@ -69,7 +69,7 @@ def test_the_mean_of_log_probabilities_is_a_geometric_mean():
 
 
 def test_an_ensemble_speaks_with_one_voice_and_knows_the_labels_of_all(line):
-    alone = [Taggers.load(Run.open(line / f"teacher-{seed}"), TaggerConfig()) for seed in (1, 2)]
+    alone = [Taggers.load(Run.open(line / f"teacher-{seed}"), DistillRunConfig()) for seed in (1, 2)]
     both = loaded(line, ensemble=(str(line / "teacher-2"),))
     layout = layout_of(both)
     words = [each.train(layout).teacher for each in alone]
@@ -84,7 +84,7 @@ def test_an_ensemble_speaks_with_one_voice_and_knows_the_labels_of_all(line):
 
 def test_teachers_of_different_tasks_are_refused(line, tmp_path):
     other = tagger_run(tmp_path / "other", loaded(line).data, 3, groups={"signal": ["signal"], "data": ["data"]})
-    with pytest.raises(ConfigError, match=r"tagger\.ensemble: .*other has outputs \['signal', 'data'\]"):
+    with pytest.raises(ConfigError, match=r"ensemble: .*other has outputs \['signal', 'data'\]"):
         loaded(line, ensemble=(str(other.path),))
 
 
@@ -111,7 +111,7 @@ def test_the_teacher_may_see_what_the_student_does_not(line, tmp_path):
     columns = crossings(COUNT)
     kept = np.random.default_rng(5).permutation(COUNT)[:900]
     board = write_store(tmp_path / "board", {name: values[kept] for name, values in columns.items()}, schema("pt"))
-    alone, pair = loaded(line, embeds=True), loaded(line, student_store=str(board.path), embeds=True)
+    alone, pair = loaded(line, embeds=True), loaded(line, stores=StoresConfig(student=str(board.path)), embeds=True)
     layout = layout_of(pair)
     assert list(layout.features) == ["pt"]
     whole, found = alone.train(layout_of(alone)), pair.train(layout)
@@ -126,9 +126,9 @@ def test_the_teacher_may_see_what_the_student_does_not(line, tmp_path):
 
 
 def test_settings_that_do_not_go_together():
-    for wrong in ({"key": ()}, {"extra_stores": ("x",)}):
-        with pytest.raises(ConfigError, match=r"needs tagger\.key, and does not go with tagger\.extra_stores"):
-            TaggerConfig(student_store="y", **wrong).check()
+    for wrong in ({"key": ()}, {"extra": ("x",)}):
+        with pytest.raises(ConfigError, match=r"needs stores\.key, and does not go with stores\.extra"):
+            StoresConfig(student="y", **wrong).check()
 
 
 @pytest.mark.slow
@@ -144,7 +144,8 @@ def test_the_whole_command(line, tmp_path):
             "relational_weight": 0.5,
             "prune": {"rounds": 1, "sparsity": 0.5, "rewind": 0.5},
         },
-        "tagger": {"ensemble": [str(line / "teacher-2")], "extra_stores": [str(extra.path)]},
+        "ensemble": [str(line / "teacher-2")],
+        "stores": {"extra": [str(extra.path)]},
     }
     (tmp_path / "cfg.yaml").write_text(json.dumps(config))
     student, found = tmp_path / "student", tmp_path / "evaluation"
