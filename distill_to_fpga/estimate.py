@@ -79,6 +79,16 @@ class Estimate:
         latency = {"latency_cycles": self.latency_cycles, "latency_ns": self.latency_cycles * self.clock_ns}
         return {**totals, **latency, "clock_ns": self.clock_ns, "method": self.method}
 
+    def network(self) -> str:
+        """Its size, for people."""
+        weights, left, ebops = (self.total(name) for name in ("weights", "nonzero_weights", "ebops"))
+        return f"{left:,} of {weights:,} weights not zero, {ebops:,} EBOPs"
+
+    def line(self) -> str:
+        """LUTs and latency, for people."""
+        latency = self.latency_cycles * self.clock_ns
+        return f"{self.network()}; {self.total('luts'):,} LUTs, {latency:g} ns ({self.method})"
+
     def to_dict(self) -> dict[str, Any]:
         summary = self.summary()
         budget = {"devices": shares(summary["luts"]), "latency_crossings": crossings(summary["latency_ns"])}

@@ -1,36 +1,28 @@
-"""`detfm export`: a distilled student becomes an HLS or RTL project."""
+"""`detfm export`: a distilled student becomes a firmware project."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from jsonargparse import ArgumentParser
 
 from distill_to_fpga.config import STUDENT
-from distill_to_fpga.devices import crossings
-from distill_to_fpga.estimate import Estimate
-from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls import InputFeature, Interface, export_graph
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.lower import lower
-from distill_to_fpga.rtl import RtlCost, export_rtl
-from distill_to_fpga.rtl.yosys import LABEL
+from distill_to_fpga.project import PROJECT, InputFeature, Interface
 from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import Student, load_student
-from distill_to_fpga.vectors import Vectors, make_vectors
-from distill_to_fpga.verify import PROJECT
+from distill_to_fpga.target import Asked
+from distill_to_fpga.targets import TARGETS
+from distill_to_fpga.vectors import make_vectors
 from foundation.command import Command
 from foundation.errors import ConfigError
 from foundation.progress import console
 from foundation.runs import Run, check_room
 from foundation.schema import DetectorSchema
 from foundation.store import Store
-
-Target = Literal["hls", "rtl"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def export(
     out: str | Path,
     store: str | Path | None = None,
     trial: int | None = None,
-    target: Target = "hls",
+    target: str = "hls",
     overwrite: bool = False,
 ) -> Run:
     """Lowers the student of a distill run to integers and writes its project into `OUT/project`.
@@ -79,10 +71,10 @@ def export(
         out: run folder to write.
         store: the data that test vectors come from, if it has moved.
         trial: of a search, whose student it is.
-        target: `hls` for Vitis HLS C++, `rtl` for Verilog.
+        target: the back end, one of `TARGETS`.
 
     Raises:
-        RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `export_graph`, `export_rtl`.
+        RunError, ConfigError, GraphError, ToolError: see `load_student`, `lower`, `Target.write`.
     """
     origin = chosen(student, trial, "distill")
     where = Path(store) if store is not None else origin.input("store")
@@ -92,11 +84,12 @@ def export(
     examples, _ = hardware_integers(data, layout, cfg.split)
     vectors = make_vectors(graph, {layout.modality: examples[: cfg.vectors]}, cfg.vectors, cfg.seed)
     meaning = Interface({layout.modality: input_features(layout, origin.schema)}, {"outputs": output_names(model)})
+    asked = Asked(vectors, cfg.clock_ns, cfg.part, meaning, cfg.synthesis)
     check_room(Path(out), "export", overwrite)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=Path(out).parent) as scratch:  # a failure leaves no run
         project = Path(scratch) / PROJECT
-        cost = write_project(target, graph, project, vectors, cfg, meaning)
+        cost = TARGETS[target].write(graph, project, asked)
         inputs = {"student": origin.path, "store": where}
         run = Run.create(
             out,
@@ -109,40 +102,8 @@ def export(
         )
         project.rename(run.path / PROJECT)
     run.write("metrics.json", cost.to_dict())
-    console.print(f"{run.path / PROJECT}: {describe(cost)}")
+    console.print(f"{run.path / PROJECT}: {cost.line()}")
     return run
-
-
-def write_project(
-    target: Target, graph: FixedPointGraph, project: Path, vectors: Vectors, cfg: ExportConfig, meaning: Interface
-) -> Estimate | RtlCost:
-    if target == "hls":
-        return export_graph(graph, project, vectors=vectors, clock_ns=cfg.clock_ns, part=cfg.part, hardware=meaning)
-    count = cfg.synthesis and shutil.which("yosys") is not None
-    if cfg.synthesis and not count:
-        console.print("cells are not counted: Yosys is not installed (Debian, Ubuntu: apt install yosys)")
-    return export_rtl(
-        graph,
-        project,
-        vectors=vectors,
-        clock_ns=cfg.clock_ns,
-        part=cfg.part,
-        hardware=meaning,
-        synthesis=count,
-    )
-
-
-def describe(cost: Estimate | RtlCost) -> str:
-    guess = cost if isinstance(cost, Estimate) else cost.estimate
-    total = guess.summary()
-    text = f"{total['nonzero_weights']:,} of {total['weights']:,} weights not zero, {total['ebops']:,} EBOPs; "
-    if isinstance(cost, Estimate):
-        return f"{text}{total['luts']:,} LUTs, {total['latency_ns']:g} ns ({cost.method})"
-    counted = "" if cost.synthesis is None else f", {cost.synthesis.luts:,} ({LABEL})"
-    return (
-        f"{text}{total['luts']:,} LUTs (estimate){counted}; {cost.latency_cycles} clocks of {guess.clock_ns:g} ns = "
-        f"{cost.latency_ns:g} ns = {crossings(cost.latency_ns):.2f} bunch crossings"
-    )
 
 
 def input_features(layout: HardwareLayout, schema: DetectorSchema) -> list[InputFeature]:
@@ -158,7 +119,10 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("student", help="a distill run, or a search")
     parser.add_argument("--trial", type=int, help="of a search: number of the trial")
     parser.add_argument(
-        "--target", choices=get_args(Target), default="hls", help="Vitis HLS C++, or Verilog (extra rtl)"
+        "--target",
+        choices=TARGETS,
+        default="hls",
+        help=", ".join(f"{name}: {target.help}" for name, target in TARGETS.items()),
     )
     parser.add_argument("--store", help="the data, if it has moved")
     parser.add_argument("--out", default="runs/firmware", help="run folder to write")

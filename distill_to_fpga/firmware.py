@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from distill_to_fpga.executors import execute
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.containers import container
 from distill_to_fpga.manifest import GRAPH, check_manifest
-from distill_to_fpga.verify import PROJECT
+from distill_to_fpga.project import PROJECT
+from distill_to_fpga.targets import target_of
 from foundation.runs import Run
 
 
@@ -23,5 +23,6 @@ def firmware_outputs(export: Run, integers: Int[np.ndarray, "n K H"]) -> Float[n
     (port,), (wire,) = graph.inputs, graph.outputs.values()
     with tempfile.TemporaryDirectory(prefix="detfm-evaluate-") as build:
         given = {port: integers.astype(np.int64)}
-        words = execute(project, check_manifest(project), graph, given, Path(build)).words
+        manifest = check_manifest(project)
+        words = target_of(manifest).execute(project, manifest, graph, given, Path(build)).words
     return words * 2.0 ** -container(graph.wires[wire]).fraction

@@ -49,8 +49,8 @@ def check_manifest(root: Path) -> dict[str, Any]:
         raise RunError(f"{root} is not an exported project: it has no {MANIFEST}; `detfm export` makes one")
     try:
         data = json.loads((root / MANIFEST).read_text())
-        if data["format"] not in (HLS, RTL) or data["format_version"] != FORMAT_VERSION:
-            raise DataError(f"{root / MANIFEST}: expected {HLS} or {RTL}, version {FORMAT_VERSION}")
+        if not str(data["format"]).startswith("detfm.") or data["format_version"] != FORMAT_VERSION:
+            raise DataError(f"{root / MANIFEST}: expected the manifest of a project, version {FORMAT_VERSION}")
         recorded = dict(data["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{root / MANIFEST} is damaged: {error}; export the project again") from error

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from distill_to_fpga.executors import execute
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import container, to_words
-from distill_to_fpga.hls.simulate import compile_batch, run_batch
-from distill_to_fpga.hls.sources import computed
-from distill_to_fpga.manifest import GRAPH, HLS, check_manifest
+from distill_to_fpga.manifest import GRAPH, check_manifest
+from distill_to_fpga.project import PROJECT
 from distill_to_fpga.rtl.simulate import Timing, timing
+from distill_to_fpga.target import Target
+from distill_to_fpga.targets import target_of
 from distill_to_fpga.vectors import Vectors, make_vectors
 from foundation.command import Command
 from foundation.errors import DataError, DetfmError
@@ -25,7 +25,6 @@ from foundation.progress import console
 from foundation.runs import PROVENANCE, Run, write_json
 
 FIRMWARE = "firmware"
-PROJECT = "project"  # the project inside the run folder of an export
 RESULT = "verify.json"
 
 
@@ -109,7 +108,8 @@ def verify_export(
     vectors = shipped if extra_vectors is None else shipped + extra_vectors
     vectors = vectors + make_vectors(graph, count=max(count - len(vectors), 0), seed=seed)
     with tempfile.TemporaryDirectory(prefix="detfm-verify-") as build:
-        made = execute(root, manifest, graph, vectors.inputs, Path(build))
+        target = target_of(manifest)
+        made = target.execute(root, manifest, graph, vectors.inputs, Path(build))
         start = time.perf_counter()
         golden = output_words(graph, vectors)
         seconds = {"compile": made.seconds[0], FIRMWARE: made.seconds[1], "golden": time.perf_counter() - start}
@@ -120,10 +120,8 @@ def verify_export(
             times = timing(*made.stream, golden, int(manifest["latency_cycles"]))
         if differs.any():
             index = int(np.flatnonzero(differs.any(1))[0])
-            if manifest["format"] == HLS:
-                first = find_difference(root, graph, vectors, index, Path(build))
-            else:
-                first = output_difference(graph, vectors, index, golden[index], made.words[index])
+            first = find_difference(target, root, graph, vectors, index, Path(build))
+            first = first or output_difference(graph, vectors, index, golden[index], made.words[index])
     return VerifyResult(len(vectors), vectors.counts(), golden.size, mismatches, first, seconds, times)
 
 
@@ -148,16 +146,18 @@ def table(root: Path, port: str) -> np.ndarray:
     return np.loadtxt(root / "tb" / "data" / f"{port}.txt", dtype=np.int64, ndmin=2)
 
 
-def find_difference(root: Path, graph: FixedPointGraph, vectors: Vectors, index: int, build: Path) -> Difference:
-    """Follow one failing vector through every wire, to the first operation that differs."""
+def find_difference(
+    target: Target, root: Path, graph: FixedPointGraph, vectors: Vectors, index: int, build: Path
+) -> Difference | None:
+    """Follow one failing vector through every wire, to the first operation that differs; None where the firmware's
+    wires are not the graph's."""
     one = {name: values[index : index + 1] for name, values in vectors.inputs.items()}
-    names = [node.name for node in computed(graph)]
-    program = compile_batch(root, graph, build, trace=True)
-    traced = run_batch(program, list(one.values()), sum(graph.wires[name].size for name in names))[0]
+    traced = target.trace(root, graph, one, build)
+    if traced is None:
+        return None
     golden = run(graph, one, keep=True)
-    for name in names:
-        wire, traced = graph.wires[name], traced
-        found, traced = traced[: wire.size], traced[wire.size :]
+    for name, (found,) in traced.items():
+        wire = graph.wires[name]
         expected = to_words(wire, golden[name])[0]
         if (found != expected).any():
             element = int(np.flatnonzero(found != expected)[0])

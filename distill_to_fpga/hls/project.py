@@ -5,47 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from distill_to_fpga.estimate import Estimate, estimate
-from distill_to_fpga.graph import FixedPointGraph, run
-from distill_to_fpga.hls.containers import to_words
+from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.readme import readme
 from distill_to_fpga.hls.sources import fill, sources
 from distill_to_fpga.manifest import GRAPH, HLS, write_manifest
+from distill_to_fpga.project import Interface, new_folder, vector_files, write
 from distill_to_fpga.vectors import Vectors
-from foundation.errors import RunError, missing_extra
+from foundation.errors import missing_extra
 
 AP_TYPES = (
     *("ap_common.h", "ap_decl.h", "ap_fixed.h", "ap_fixed_base.h", "ap_fixed_ref.h", "ap_fixed_special.h", "ap_int.h"),
     *("ap_int_base.h", "ap_int_ref.h", "ap_int_special.h", "etc/ap_private.h"),
 )
-
-
-@dataclass(frozen=True)
-class InputFeature:
-    """One column of an input: its name, and the physical value of one count."""
-
-    name: str
-    lsb: float = 1.0
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What the ports mean, for the project's README.
-
-    Attributes:
-        inputs: input name -> the features along its last axis.
-        outputs: output port -> what each of its elements is.
-    """
-
-    inputs: Mapping[str, Sequence[InputFeature]] = field(default_factory=dict)
-    outputs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def export_graph(
@@ -72,8 +46,7 @@ def export_graph(
         GraphError: a wire has no C++ type of at most 63 bits.
     """
     root = Path(out_dir)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise RunError(f"{root} exists; the project needs a new folder")
+    new_folder(root)
     headers, texts, cost = ap_types(), sources(graph), estimate(graph, clock_ns)
     settings = {"part": part, "clock_ns": f"{clock_ns:g}"}
     texts["build_hls.tcl"] = fill("build_hls.tcl", graph, **settings)
@@ -88,11 +61,6 @@ def export_graph(
         shutil.copyfile(source, root / name)
     write_manifest(root, graph, HLS, estimate=cost.summary())
     return cost
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def ap_types() -> dict[str, Path]:
@@ -112,16 +80,3 @@ def ap_types() -> dict[str, Path]:
     if missing or not licences:
         raise missing_extra("hls4ml>=1.1", "fpga", f"The C simulation of an HLS project: {missing or 'its licence'}")
     return files
-
-
-def vector_files(graph: FixedPointGraph, vectors: Vectors) -> dict[str, str]:
-    """`tb/data`: one vector per line; hardware integers of inputs, bit patterns of the golden model's outputs."""
-    files = {f"tb/data/{name}.txt": lines(vectors.inputs[name].reshape(len(vectors), -1)) for name in graph.inputs}
-    outputs = run(graph, vectors.inputs)
-    for port, wire in graph.outputs.items():
-        files[f"tb/data/{port}.txt"] = lines(to_words(graph.wires[wire], outputs[port]))
-    return {**files, "tb/data/kinds.txt": "\n".join(vectors.kinds) + "\n"}
-
-
-def lines(words: np.ndarray) -> str:
-    return "".join(" ".join(map(str, row)) + "\n" for row in words.tolist())

@@ -14,7 +14,7 @@ from distill_to_fpga.hls.sources import namespace, shape, signature
 from distill_to_fpga.vectors import Vectors
 
 if TYPE_CHECKING:
-    from distill_to_fpga.hls.project import Interface
+    from distill_to_fpga.project import Interface
 
 
 def readme(graph: FixedPointGraph, hardware: Interface, cost: Estimate, part: str, vectors: Vectors) -> str:

@@ -12,16 +12,15 @@ from distill_to_fpga.devices import CROSSING_NS, crossings, shares
 from distill_to_fpga.estimate import Estimate, estimate
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
-from distill_to_fpga.hls.project import Interface, vector_files, write
 from distill_to_fpga.hls.sources import namespace
 from distill_to_fpga.manifest import GRAPH, RTL, write_manifest
+from distill_to_fpga.project import Interface, new_folder, vector_files, write
 from distill_to_fpga.rtl.pipeline import MARGIN, Core, pipelined
 from distill_to_fpga.rtl.readme import readme
 from distill_to_fpga.rtl.replay import replay
 from distill_to_fpga.rtl.verilog import fill, harness, hexadecimal, port_widths, testbench, top
-from distill_to_fpga.rtl.yosys import Synthesis, synthesize
+from distill_to_fpga.rtl.yosys import LABEL, Synthesis, synthesize
 from distill_to_fpga.vectors import Vectors
-from foundation.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,15 @@ class RtlCost:
     @property
     def latency_ns(self) -> float:
         return self.latency_cycles * self.estimate.clock_ns
+
+    def line(self) -> str:
+        """LUTs and latency, for people."""
+        total = self.estimate.summary()
+        counted = "" if self.synthesis is None else f", {self.synthesis.luts:,} ({LABEL})"
+        return (
+            f"{self.estimate.network()}; {total['luts']:,} LUTs (estimate){counted}; {self.latency_cycles} clocks of "
+            f"{self.estimate.clock_ns:g} ns = {self.latency_ns:g} ns = {crossings(self.latency_ns):.2f} bunch crossings"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         pipeline = {
@@ -95,8 +103,7 @@ def export_rtl(
         GraphError: the graph has an operation or a width that this back end does not take.
     """
     root = Path(out_dir)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise RunError(f"{root} exists; the project needs a new folder")
+    new_folder(root)
     core = pipelined(graph, replay(graph), clock_ns, part)
     for name, text in texts(graph, core, vectors, clock_ns, part).items():
         write(root / name, text)

@@ -13,7 +13,7 @@ from distill_to_fpga.rtl.yosys import LABEL
 from distill_to_fpga.vectors import Vectors
 
 if TYPE_CHECKING:
-    from distill_to_fpga.hls.project import Interface
+    from distill_to_fpga.project import Interface
     from distill_to_fpga.rtl.project import RtlCost
 
 

@@ -13,10 +13,11 @@ from example_graphs import every_operation, network
 from random_graphs import random_graph
 
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, GraphError
-from distill_to_fpga.hls import InputFeature, Interface, export_graph, simulate
+from distill_to_fpga.hls import export_graph, simulate
 from distill_to_fpga.hls.containers import Container, constants, container, to_words, union
 from distill_to_fpga.hls.project import ap_types
 from distill_to_fpga.hls.sources import sources
+from distill_to_fpga.project import InputFeature, Interface
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import output_words
 from foundation.errors import RunError, ToolError

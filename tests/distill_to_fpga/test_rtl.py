@@ -20,9 +20,7 @@ from small_students import LAYOUT, jets, scatter_widths
 from test_families import SHAPES, made
 
 from distill_to_fpga.devices import DEVICES, crossings, shares
-from distill_to_fpga.export import ExportConfig, describe, write_project
 from distill_to_fpga.graph import GraphBuilder, GraphError, ops
-from distill_to_fpga.hls import Interface
 from distill_to_fpga.lower import lower
 from distill_to_fpga.manifest import RTL, check_manifest, write_manifest
 from distill_to_fpga.rtl import export_rtl, replay
@@ -31,6 +29,8 @@ from distill_to_fpga.rtl.simulate import timing
 from distill_to_fpga.rtl.verilog import bits, hexadecimal
 from distill_to_fpga.rtl.yosys import count, synthesize
 from distill_to_fpga.students import freeze
+from distill_to_fpga.target import Asked
+from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import make_vectors
 from distill_to_fpga.verify import MismatchError, verify, verify_export
 from foundation.errors import RunError, ToolError
@@ -326,12 +326,12 @@ def test_export_counts_only_where_yosys_is_and_says_so(tmp_path, monkeypatch, ca
     monkeypatch.setattr(shutil, "which", lambda program: None)
     graph = network((4, 3, 2))
     vectors = make_vectors(graph, count=10)
-    cost = write_project("rtl", graph, tmp_path / "rtl", vectors, ExportConfig(clock_ns=2.5), Interface())
+    cost = TARGETS["rtl"].write(graph, tmp_path / "rtl", Asked(vectors, clock_ns=2.5, synthesis=True))
     assert "apt install yosys" in capsys.readouterr().err
     assert cost.synthesis is None
     assert cost.to_dict()["devices"]["of"] == "estimate"
-    assert f"{cost.latency_cycles} clocks of 2.5 ns = {cost.latency_ns:g} ns" in describe(cost)
-    guess = write_project("hls", graph, tmp_path / "hls", vectors, ExportConfig(), Interface())
+    assert f"{cost.latency_cycles} clocks of 2.5 ns = {cost.latency_ns:g} ns" in cost.line()
+    guess = TARGETS["hls"].write(graph, tmp_path / "hls", Asked(vectors))
     assert guess.to_dict()["devices"]["XCVU13P"]["luts"] == guess.total("luts") / 1_728_000
 
 
