@@ -20,6 +20,7 @@ from finetune.command import finetune
 from finetune.config import FinetuneConfig, Mode
 from finetune.evaluate import EvaluateConfig, evaluate_tagger
 from foundation.command import load_config, to_dict
+from foundation.compilation_cache import forget_compiled
 from foundation.errors import ConfigError, DetfmError, RunError
 from foundation.models.published import STAGE
 from foundation.runs import Run, checksum, flatten, write_json
@@ -203,4 +204,6 @@ def run_point(store: Path, point: Point, evaluate: EvaluateConfig, folder: Path)
         told = str(error) if isinstance(error, DetfmError) else f"{type(error).__name__}: {error}"
         (folder / ERROR).write_text(f"{told}\n\n{traceback.format_exc()}")
         return point.name, told, time.monotonic() - start
+    finally:
+        forget_compiled()
     return point.name, "", time.monotonic() - start

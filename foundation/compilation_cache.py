@@ -15,6 +15,7 @@ from pathlib import Path
 
 BYTES = 2 * 1024**3  # what is older goes
 SHORTEST = 0.3  # seconds of compiling that are worth keeping
+MOST_MAPPED = 20_000  # regions of memory of a process; Linux allows 65,530 (vm.max_map_count)
 
 
 def keep_compiled() -> Path | None:
@@ -35,6 +36,26 @@ def keep_compiled() -> Path | None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
     return folder
+
+
+def forget_compiled() -> bool:
+    """Frees the programs that this process has compiled, once they are many; whether it did.
+
+    Each program on a CPU maps some ten regions of memory, and JAX lets none go: after some thousands the kernel gives no
+    more and the process dies of a segmentation fault. To be called where one process compiles without end, between
+    programs: after a trial of a search, after a module of tests.
+    """
+    try:
+        with Path("/proc/self/maps").open("rb") as regions:
+            mapped = sum(1 for _ in regions)
+    except OSError:  # not Linux
+        return False
+    if mapped <= MOST_MAPPED:
+        return False
+    import jax  # not above: `keep_compiled` has to come first
+
+    jax.clear_caches()
+    return True
 
 
 def _prune(folder: Path, most: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
-from foundation.compilation_cache import keep_compiled
+from foundation.compilation_cache import forget_compiled, keep_compiled
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("DETFM_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "detfm"))
@@ -19,6 +20,13 @@ install_import_hook(PACKAGES, "runtime_types.checked")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_forgotten() -> Iterator[None]:
+    """A worker compiles thousands of programs, more than one process may keep."""
+    yield
+    forget_compiled()
 
 
 @pytest.fixture(scope="session")

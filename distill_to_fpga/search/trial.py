@@ -19,6 +19,7 @@ from distill_to_fpga.search.space import SearchConfig, distill_config
 from distill_to_fpga.students import save_student
 from distill_to_fpga.written import describe, write_history
 from foundation.command import to_dict
+from foundation.compilation_cache import forget_compiled
 from foundation.errors import DetfmError
 from foundation.runs import Run
 from foundation.schema import DetectorSchema
@@ -52,6 +53,7 @@ def run_trial(
         where = folder / TRIALS / str(number)
         where.mkdir(parents=True, exist_ok=True)
         (where / FAILURE).write_text(traceback.format_exc())
+    forget_compiled()
     return record | {"seconds": time.monotonic() - start}
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from foundation import compilation_cache
@@ -74,3 +76,21 @@ def test_the_oldest_go_when_there_are_too_many(unset: pytest.MonkeyPatch, tmp_pa
     unset.delenv("JAX_COMPILATION_CACHE_DIR")
     assert keep_compiled() == folder
     assert sorted(path.name for path in folder.iterdir()) == ["0-cache", "1-cache"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts regions of memory as Linux lists them")
+def test_compiled_programs_are_freed_once_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mapped() -> int:
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    jax.clear_caches()
+    before = mapped()
+    for size in range(1, 31):
+        jax.jit(lambda x: jnp.tanh(x @ x.T).sum())(jnp.ones((size, 3)))
+    grown = mapped() - before
+    assert grown > 40
+    monkeypatch.setattr(compilation_cache, "MOST_MAPPED", 10**6)
+    assert not compilation_cache.forget_compiled()
+    monkeypatch.setattr(compilation_cache, "MOST_MAPPED", before + 20)
+    assert compilation_cache.forget_compiled()
+    assert mapped() - before < 0.75 * grown
