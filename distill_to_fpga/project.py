@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from distill_to_fpga.graph import FixedPointGraph, run
-from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.vectors import Vectors
 from foundation.errors import RunError
 
@@ -51,6 +50,8 @@ def write(path: Path, text: str) -> None:
 
 def vector_files(graph: FixedPointGraph, vectors: Vectors) -> dict[str, str]:
     """`tb/data`: one vector per line; hardware integers of inputs, bit patterns of the golden model's outputs."""
+    from distill_to_fpga.hls.containers import to_words  # the package `hls` needs this module
+
     files = {f"tb/data/{name}.txt": lines(vectors.inputs[name].reshape(len(vectors), -1)) for name in graph.inputs}
     outputs = run(graph, vectors.inputs)
     for port, wire in graph.outputs.items():
