@@ -41,8 +41,8 @@ def keep_compiled() -> Path | None:
 def forget_compiled() -> bool:
     """Frees the programs that this process has compiled, once they are many; whether it did.
 
-    Each program on a CPU maps some ten regions of memory, and JAX lets none go: after some thousands the kernel gives no
-    more and the process dies of a segmentation fault. To be called where one process compiles without end, between
+    Each program on a CPU maps some ten regions of memory, and JAX lets none go: after some thousands the kernel gives
+    no more and the process dies of a segmentation fault. To be called where one process compiles without end, between
     programs: after a trial of a search, after a module of tests.
     """
     try:
