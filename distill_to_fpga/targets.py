@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distill_to_fpga.board.target import BoardTarget
 from distill_to_fpga.emulator.target import EmulatorTarget
 from distill_to_fpga.hls.target import HlsTarget
 from distill_to_fpga.rtl.target import RtlTarget
 from distill_to_fpga.target import Target
 from foundation.errors import DataError
 
-TARGETS: dict[str, Target] = {target.name: target for target in (HlsTarget(), RtlTarget(), EmulatorTarget())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (HlsTarget(), RtlTarget(), EmulatorTarget(), BoardTarget())
+}
 
 
 def target_of(manifest: Mapping[str, Any]) -> Target:
