@@ -16,6 +16,7 @@ from distill_to_fpga.hls.sources import namespace
 from distill_to_fpga.project import Interface
 
 CHANNELS = 4  # of a region
+COMMON = 4  # the clock from which the framework divides its others is so many times that of the links
 BUNCH_CLOCK_MHZ = 40
 
 
@@ -51,10 +52,10 @@ def vhdl(graph: FixedPointGraph, wiring: Wiring) -> dict[str, str]:
     """`firmware/hdl`: the payload, with the ports of newer and of older releases, and an example of the constants."""
     links, given, made = namespace(part(graph, "links")), wiring.inputs.count, wiring.outputs.count
     lists = {"in_channels": channels(given), "out_channels": channels(made)}
-    common = {"links": links, "region": 0, "clock_mhz": wiring.clock_mhz}
+    common: dict[str, Any] = {"links": links, "clock_mhz": wiring.clock_mhz}
     regions = range(-(-max(given, made) // CHANNELS))
-    names = {"frames": wiring.frames, "common_ratio": CHANNELS * wiring.frames, "clock_mhz": wiring.clock_mhz}
-    names |= {"latency": wiring.latency, "last_region": regions[-1], "revision": f"{graph.version:08X}"}
+    names: dict[str, Any] = {"frames": wiring.frames, "latency": wiring.latency, "clock_mhz": wiring.clock_mhz}
+    names |= {"common_ratio": COMMON * wiring.frames, "last_region": regions[-1], "revision": f"{graph.version:08X}"}
     lines = [f"    {region:<6} => (gty25, buf, no_fmt, buf, gty25)," for region in regions]
     return {
         f"{links}.vhd": fill(
@@ -118,8 +119,7 @@ def links_json(graph: FixedPointGraph, wiring: Wiring, meaning: Interface) -> st
         rows = [described(graph, field, links, meaning) for field in fields.fields]
         sides[side] = {"links": links.count, "words": links.words, "sizes": dict(fields.sizes), "fields": rows}
     head = {"name": graph.name, "version": graph.version, "clock_mhz": wiring.clock_mhz, "frames": wiring.frames}
-    rows = json.dumps({**head, "latency_clocks": wiring.latency, **sides}, indent=1)
-    return rows + "\n"
+    return json.dumps({**head, "latency_clocks": wiring.latency, **sides}, indent=1) + "\n"
 
 
 def described(graph: FixedPointGraph, field: Field, links: Links, meaning: Interface) -> dict[str, Any]:

@@ -88,7 +88,9 @@ def packing(ports: Mapping[str, Iterable[Iterable[Element]]]) -> Packing:
     A port begins a word. An object that does not fit into what is left of a word begins the next one; one of more
     than 64 bits fills words, element by element. No element lies in two words.
     """
-    fields, sizes, word = [], {}, 0
+    fields: list[Field] = []
+    sizes: dict[str, int] = {}
+    word = 0
     for port, rows in ports.items():
         word, low, element = (word + 1 if fields else 0), 0, 0
         for row in map(list, rows):

@@ -12,7 +12,7 @@ import numpy as np
 from distill_to_fpga.board.emp import Wiring, dep_files, links_json, pattern_files, vhdl
 from distill_to_fpga.board.links import input_packing, output_packing
 from distill_to_fpga.board.readme import links_table, readme
-from distill_to_fpga.board.verilog import fill, frames_module, part, payload_module, words_module
+from distill_to_fpga.board.verilog import axi_module, fill, frames_module, part, payload_module, words_module
 from distill_to_fpga.devices import CROSSING_NS, crossings
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
@@ -67,9 +67,10 @@ class BoardCost:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        payload = {"frames": self.frames, "input_links": self.links[0], "output_links": self.links[1]}
-        payload |= {"latency_cycles": self.latency_cycles, "latency_ns": self.latency_ns}
-        return {**self.rtl.to_dict(), "payload": {**payload, "latency_crossings": crossings(self.latency_ns)}}
+        links = {"frames": self.frames, "input_links": self.links[0], "output_links": self.links[1]}
+        latency = {"latency_cycles": self.latency_cycles, "latency_ns": self.latency_ns}
+        latency["latency_crossings"] = crossings(self.latency_ns)
+        return {**self.rtl.to_dict(), "payload": {**links, **latency}}
 
 
 def write_pack(graph: FixedPointGraph, root: Path, asked: Asked, rtl: RtlCost, frames: int) -> BoardCost:
@@ -81,17 +82,20 @@ def write_pack(graph: FixedPointGraph, root: Path, asked: Asked, rtl: RtlCost, f
         "words": words_module(graph),
         "frames": frames_module(graph),
         "payload": payload_module(graph, wiring.inputs, wiring.outputs, rtl.latency_cycles),
+        "axi": axi_module(graph, wiring.given, wiring.made, rtl.latency_cycles),
     }
     texts = {f"src/{namespace(part(graph, name))}.v": text for name, text in modules.items()}
-    sources = sorted([*texts, *(path.relative_to(root).as_posix() for path in (root / "src").rglob("*.v"))])
+    used = [path for path in texts if "_axi_" not in path]
+    sources = sorted([*used, *(path.relative_to(root).as_posix() for path in (root / "src").rglob("*.v"))])
     texts |= {f"firmware/hdl/{name}": text for name, text in vhdl(graph, wiring).items()}
     texts |= {f"firmware/cfg/{name}": text for name, text in dep_files(graph, sources).items()}
     patterns = pattern_files(graph, wiring, *vectors_as_words(graph, asked))
     texts |= {f"patterns/{name}": text for name, text in patterns.items()}
     texts |= vivado(graph, asked.part, cost.period_ns)
-    links = {"in_links": wiring.inputs.count, "out_links": wiring.outputs.count}
-    payload = part(graph, "payload")
-    texts[f"tb/{payload.name}_batch.cpp"] = fill("payload_batch.cpp", module=namespace(payload), **links)
+    texts |= harnesses(graph, wiring)
+    stream = namespace(part(graph, "axi"))
+    texts |= {"axi/build_overlay.tcl": fill("build_overlay.tcl", name=graph.name, module=stream)}
+    texts |= {"axi/driver.py": fill("driver.py")}
     texts["links.json"] = links_json(graph, wiring, asked.meaning)
     texts["LINKS.md"] = links_table(graph, wiring, asked.meaning)
     texts["README.md"] = readme(graph, wiring, cost, asked.vectors, len(patterns) // 2)
@@ -105,6 +109,16 @@ def vectors_as_words(graph: FixedPointGraph, asked: Asked) -> tuple[dict[str, np
     outputs = run(graph, asked.vectors.inputs)
     made = {port: to_words(graph.wires[wire], outputs[port]) for port, wire in graph.outputs.items()}
     return dict(asked.vectors.inputs), made
+
+
+def harnesses(graph: FixedPointGraph, wiring: Wiring) -> dict[str, str]:
+    """`tb`: what drives the Verilated payload and stream."""
+    payload, stream = part(graph, "payload"), part(graph, "axi")
+    links = {"in_links": wiring.inputs.count, "out_links": wiring.outputs.count}
+    return {
+        f"tb/{payload.name}_batch.cpp": fill("payload_batch.cpp", module=namespace(payload), **links),
+        f"tb/{stream.name}_batch.cpp": fill("axi_batch.cpp", module=namespace(stream)),
+    }
 
 
 def vivado(graph: FixedPointGraph, device: str, period_ns: float) -> dict[str, str]:

@@ -67,6 +67,8 @@ network, whose README is `README-rtl.md`; around it:
 | `LINKS.md`, `links.json` | the link map |
 | `patterns/` | inputs and expected outputs for the buffers of the framework |
 | `build_payload.tcl`, `constraints/{name}_payload.xdc` | Vivado, the payload out of context |
+| `src/{prefix}_axi_v{version}.v` | instead of links: AXI4-Stream in, AXI4-Stream out |
+| `axi/build_overlay.tcl`, `axi/driver.py` | for a card with PYNQ: Vivado's overlay, a program that runs `tb/data` |
 
 ## Timing
 
@@ -99,10 +101,21 @@ say; which regions have buffers and transceivers, `emp_project_decl.vhd`. Then l
 frames, version 2 of the text format (CMSSW's `EMPv2`). Outputs come at the very frames of `expected`, counted from the
 frame at which the first input word is played, if nothing but the payload lies between the buffers.
 
+## A card on the desk
+
+`{prefix}_axi_v{version}` takes {in_words} word(s) of 64 bits for an inference and gives {out_words}, the words of
+`LINKS.md` in their order (word = {frames} * link + frame), with `valid` and `ready` on both sides; its parameter `BEAT`
+puts several words side by side in a beat. `tlast` with the last beat of an inference comes out with the last beat of
+its outputs, so that a DMA transfer of many inferences ends by itself.
+
+    cd axi && vivado -mode batch -source build_overlay.tcl     # overlay.bit, overlay.hwh
+    python driver.py overlay.bit                               # on the card: sends tb/data, compares every output
+
 ## Checks
 
 `detfm verify` packs the vectors in `tb/data` and many more into frames, sends them crossing after crossing through the
 Verilated payload, and compares every unpacked output with the golden model, and every flag and the latency with what is
 stated here. The VHDL has been analysed with GHDL against declarations of the framework's packages, not with the
-framework itself; nothing here has been on a board.
+framework itself; the stream has been simulated with random pauses on both sides. Vivado has not run on this, and
+nothing here has been on a board.
 """

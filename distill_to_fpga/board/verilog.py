@@ -90,3 +90,16 @@ def payload_module(graph: FixedPointGraph, given: Links, made: Links, latency: i
         out_words=made.words,
         latency=latency,
     )
+
+
+def axi_module(graph: FixedPointGraph, given: Packing, made: Packing, latency: int) -> str:
+    """`NAME_axi`: from stream to stream."""
+    return fill(
+        "axi.v",
+        module=namespace(part(graph, "axi")),
+        prefix=namespace(part(graph, "frames")),
+        words=namespace(part(graph, "words")),
+        in_words=given.words,
+        out_words=made.words,
+        latency=latency,
+    )

@@ -60,7 +60,7 @@ class EmulatorTarget(Target):
         """By the test bench of an HLS project around the same sources."""
         bench = build / "hls"
         for folder in ("src", "include"):
-            shutil.copytree(project / folder, bench / folder)
+            shutil.copytree(project / folder, bench / folder, dirs_exist_ok=True)
         for name, text in sources(graph).items():
             if name.startswith("tb/"):
                 write(bench / name, text)

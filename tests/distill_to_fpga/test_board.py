@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from example_graphs import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph
@@ -210,15 +214,22 @@ def test_the_pack_says_what_it_is_and_lists_its_sources(project):
     listed = re.findall(r"^src (\S+)$", (project / "firmware/cfg/payload.dep").read_text(), re.MULTILINE)
     files = {(project / "firmware/hdl" / name).resolve() for name in listed}
     assert all(file.is_file() for file in files)
-    assert {file for file in files if file.suffix == ".v"} == {
-        file.resolve() for file in (project / "src").rglob("*.v")
-    }
+    needed = {file.resolve() for file in (project / "src").rglob("*.v") if file.name != "detfm_wide_axi_v2.v"}
+    assert {file for file in files if file.suffix == ".v"} == needed
     with pytest.raises(RunError, match="needs a new folder"):
         BOARD.write(wide(), project, Asked(make_vectors(wide(), count=10)))
 
 
 @pytest.fixture(scope="module")
-def program(project, tmp_path_factory) -> Path:
+def quick_make():
+    """One compilation unit: half the time for designs as small as these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAKEFLAGS", "VM_PARALLEL_BUILDS=0 OPT_GLOBAL=-O0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def program(project, tmp_path_factory, quick_make) -> Path:
     return verilate(project, part(wide(), "payload"), tmp_path_factory.mktemp("verilated"))
 
 
@@ -275,6 +286,98 @@ def test_broken_packets_give_nothing_and_the_next_is_whole(project, program):
     ports = made.unpack(out.gather(valid[:, :-1].reshape(-1, FRAMES, out.count)))
     for port, expected in golden(graph, {"objects": inputs[survivors]}).items():
         np.testing.assert_array_equal(ports[port], expected)
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory) -> Path:
+    """Three words in, two out."""
+    root = tmp_path_factory.mktemp("stream") / "p"
+    BOARD.write(network((14, 3, 7)), root, Asked(make_vectors(network((14, 3, 7)), count=40)))
+    return root
+
+
+@needs_verilator
+@pytest.mark.slow
+@pytest.mark.parametrize("beat", [1, 3])
+def test_the_stream_loses_nothing_whoever_waits(streamed, tmp_path, quick_make, beat):
+    """Words of a beat: 1, and 3, where a whole inference enters with every clock."""
+    graph, project = network((14, 3, 7)), shutil.copytree(streamed, tmp_path / "p")
+    source = project / "src/detfm_network_axi_v1.v"
+    source.write_text(source.read_text().replace("parameter BEAT = 1", f"parameter BEAT = {beat}"))
+    stream = verilate(project, part(graph, "axi"), tmp_path)
+    given, made = input_packing(graph), output_packing(graph)
+    beats, beats_out = -(-given.words // beat), -(-made.words // beat)
+    vectors = make_vectors(graph, count=900)
+    count = len(vectors)
+    words = np.zeros((count, beats * beat), np.uint64)
+    words[:, : given.words] = given.pack(vectors.inputs)
+    last = np.zeros((count, beats), np.uint64)
+    last[6::7, -1] = 1
+    sent = np.concatenate([words.reshape(-1, beat), last.reshape(-1, 1)], axis=1)
+    for offers, takes in ((100, 100), (30, 70), (80, 15), (100, 4)):
+        found = drive(stream, sent, beat + 2, str(offers), str(takes), "5")
+        assert len(found) == count * beats_out
+        ports = made.unpack(found[:, :beat].reshape(count, -1)[:, : made.words])
+        for port, expected in golden(graph, vectors.inputs).items():
+            np.testing.assert_array_equal(ports[port], expected)
+        lasts = found[:, beat].reshape(count, beats_out)
+        np.testing.assert_array_equal(lasts[:, -1], last[:, -1])
+        assert lasts.sum() == last.sum(), "tlast nowhere else"
+        if offers == takes:
+            clocks = int(found[-1, -1] - found[beats_out - 1, -1])
+            assert clocks == max(beats, beats_out) * (count - 1), "the full rate"
+    if beats > 1:
+        cut = np.concatenate([sent[:1], sent[:beats]])
+        cut[0, -1] = 1  # an inference of one beat is dropped
+        assert len(drive(stream, cut, beat + 2, "100", "100", "5")) == beats_out
+
+
+def load_driver(project: Path):
+    spec = importlib.util.spec_from_file_location("driver", project / "axi/driver.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Card:
+    """PYNQ's `Overlay` and `allocate` as far as the driver needs them; the golden model is the network."""
+
+    broken = False
+
+    def __init__(self, bitfile: str):
+        self.axi_dma = self.sendchannel = self.recvchannel = self
+
+    def transfer(self, buffer: np.ndarray) -> None:
+        self.buffers = [*getattr(self, "buffers", []), buffer]
+
+    def wait(self) -> None:
+        if len(self.buffers) == 2:
+            found, given = self.buffers
+            self.buffers = []
+            inputs = input_packing(wide()).unpack(given)["objects"].reshape(-1, 24, 3)
+            found[:] = output_packing(wide()).pack(golden(wide(), {"objects": inputs}))
+            found[3] ^= np.uint64(self.broken)
+
+
+def test_the_driver_sends_the_vectors_and_compares(project, monkeypatch, capsys):
+    driver = load_driver(project)
+    ports = driver.vectors("inputs")
+    np.testing.assert_array_equal(driver.pack("inputs", ports), input_packing(wide()).pack(ports))
+    monkeypatch.setattr(driver, "BATCH", 100)
+    monkeypatch.setitem(sys.modules, "pynq", SimpleNamespace(Overlay=Card, allocate=np.empty))
+    assert driver.main("overlay.bit") == 0
+    assert "0 differ" in capsys.readouterr().out
+    monkeypatch.setattr(Card, "broken", True)
+    assert driver.main("overlay.bit") == 1
+    assert "3 differ" in capsys.readouterr().out, "one in each of three transfers"
+
+
+def test_the_overlay_takes_the_stream(project):
+    text = (project / "axi/build_overlay.tcl").read_text()
+    assert "-reference detfm_wide_axi_v2 network" in text
+    ports = re.findall(r"[sm]_axis_t\w+", (project / "src/detfm_wide_axi_v2.v").read_text())
+    signals = ("data", "valid", "ready", "last")
+    assert {*ports} == {f"{side}_axis_t{name}" for side in "sm" for name in signals} | {"m_axis_tkeep"}
 
 
 STUBS = """

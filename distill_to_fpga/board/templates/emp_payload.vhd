@@ -35,7 +35,7 @@ architecture rtl of emp_payload is
 begin
 
   links : entity work.@{links}
-    port map (clk => clk_p, rst => rst_loc(@{region}), d => d, q => q);
+    port map (clk => clk_p, rst => rst_loc(0), d => d, q => q);
 
   -- Not used: no registers on ipbus, no mezzanine, no read-out (slink_q is left open).
   ipb_out <= IPB_RBUS_NULL;
