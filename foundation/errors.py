@@ -34,6 +34,10 @@ class ToolError(DetfmError):
     """An external tool or an optional dependency is missing or failed."""
 
 
+class MissingToolError(ToolError):
+    """It is not installed; the message is what to install."""
+
+
 def close_names(name: str, known: Iterable[str], most: int = 4) -> str:
     """A hint for a misspelt `name`: the close ones among `known`, else all of them if they are few."""
     names = sorted(known)
@@ -45,8 +49,8 @@ def close_names(name: str, known: Iterable[str], most: int = 4) -> str:
     return f"known: {shown or 'none'}"
 
 
-def missing_extra(package: str, extra: str, purpose: str) -> ToolError:
+def missing_extra(package: str, extra: str, purpose: str) -> MissingToolError:
     """The error for an optional dependency that is not installed: it is the install command."""
-    return ToolError(
+    return MissingToolError(
         f"{purpose} needs the package '{package}', which is not installed.\n  pip install 'detfm[{extra}]'"
     )

@@ -71,6 +71,17 @@ def to_real(graph: FixedPointGraph, wire: str, integers: Batch) -> Float[np.ndar
     return np.ldexp(integers.astype(np.float64), -graph.wires[name].fraction.astype(np.int32))
 
 
+def as_read(graph: FixedPointGraph, inputs: Mapping[str, np.ndarray]) -> dict[str, Batch]:
+    """What the firmware reads of integers that may lie beyond their declared range: of each element the low bits, as
+    many as its type has, two's complement where it is signed. Bits above those are not wired."""
+    read = {}
+    for name in graph.inputs:
+        kind = graph.wires[name].type
+        mask = (np.int64(1) << kind.bits) - 1
+        read[name] = ((np.asarray(inputs[name], dtype=np.int64) - kind.low) & mask) + kind.low
+    return read
+
+
 def check_inputs(graph: FixedPointGraph, inputs: Mapping[str, np.ndarray]) -> int:
     """The number of examples, once all inputs are what the graph declares."""
     for name in [*graph.inputs, *inputs]:

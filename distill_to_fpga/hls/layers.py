@@ -42,6 +42,18 @@ def layer(op: ops.Op, out: Wire, *inputs: Wire) -> Layer:
 
 
 @layer.register
+def _(op: ops.Input, out: Wire, *inputs: Wire) -> Layer:
+    """Of elements narrower than their port, the bits that they declare."""
+    port = container(out)
+    channels, (sign, bits) = by_channel(out, out.type.signed, out.type.bits)
+    if (sign == port.signed).all() and (bits == port.width).all():
+        return Layer([])
+    n = out.name
+    made = [Constant(f"{n}_bits", bits, "declared width"), Constant(f"{n}_sign", sign, "1: two's complement")]
+    return Layer([f"low_bits<{out.size // channels}, {channels}>({n}, {n}_bits, {n}_sign, {n}_);"], made)
+
+
+@layer.register
 def _(op: ops.Scale, out: Wire, *inputs: Wire) -> Layer:
     return scaled(op.offset, op.shift, out, *inputs)
 

@@ -37,7 +37,7 @@ def readme(graph: FixedPointGraph, hardware: Interface, cost: Estimate, part: st
 def input_section(graph: FixedPointGraph, name: str, hardware: Interface) -> str:
     wire = graph.wires[name]
     features = hardware.inputs.get(name, ())
-    text = [f"## Input `{name}{shape(wire)}`", f"Hardware integers, `{container(wire).cpp}` for all of them."]
+    text = [f"## Input `{name}{shape(wire)}`", f"Hardware integers, `{container(wire).cpp}` for all of them.", BEYOND]
     if len(wire.shape) > 1:
         text.append(
             f"{wire.shape[0]} objects in the order in which the trigger sends them; absent objects are all zeros. "
@@ -52,10 +52,18 @@ def input_section(graph: FixedPointGraph, name: str, hardware: Interface) -> str
         feature = features[column] if column < len(features) else None
         meaning = f"{feature.lsb:g} {feature.unit}".strip() if feature else ""
         sign = "signed" if wire.signed[first] else "unsigned"
-        offset, shift = (str(field[first]) for field in steps) if steps else ("", "")
+        offset, shift = (by_object(field, column) for field in steps) if steps else ("", "")
         title = feature.name if feature else ""
         rows.append(f"| {column} | {title} | {wire.bits[first]} {sign} | {meaning} | {offset} | {shift} |")
     return "\n\n".join([*text, "\n".join(rows)])
+
+
+def by_object(field: np.ndarray, column: int) -> str:
+    """A column's value; of each object where they differ, or their range where there are many."""
+    values = field.reshape(-1, field.shape[-1] if field.shape else 1)[:, column]
+    if (values == values[0]).all():
+        return str(values[0])
+    return ", ".join(map(str, values)) if len(values) <= 16 else f"{values.min()} to {values.max()}"
 
 
 def input_scaling(graph: FixedPointGraph, name: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -119,6 +127,11 @@ def check_section(graph: FixedPointGraph, vectors: Vectors) -> str:
     )
 
 
+BEYOND = (
+    "**Out of range:** whoever makes the integers saturates them: `round(value / one count)`, then clipped to what its "
+    "bits hold. Of an integer beyond that range the firmware reads the low bits, as many as the table gives (two's "
+    "complement where signed), and none above them; so does every simulation of it."
+)
 FILES = """## Files
 
 | file | |

@@ -12,19 +12,19 @@ import numpy as np
 from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
-from foundation.errors import ToolError
+from foundation.errors import MissingToolError, ToolError
 
 
 def compiler() -> str:
     """The C++ compiler: `$CXX`, else g++.
 
     Raises:
-        ToolError: it is not installed; says what to install.
+        MissingToolError: it is not installed; says what to install.
     """
     name = os.environ.get("CXX", "g++")
     found = shutil.which(name)
     if found is None:
-        raise ToolError(
+        raise MissingToolError(
             f"the C simulation needs the C++ compiler '{name}', which is not on PATH.\n"
             "  Debian, Ubuntu: apt install g++    Alma, Fedora: dnf install gcc-c++    or set CXX to another compiler"
         )
@@ -35,13 +35,15 @@ def compile_batch(project: Path, graph: FixedPointGraph, build: Path, trace: boo
     """Compile `tb/NAME_batch.cpp` with the firmware's own sources; returns the program.
 
     Args:
-        build: folder to write into; never the project itself.
+        build: folder to write into; never the project itself. What is there and newer than the sources is taken.
         trace: report every wire instead of the outputs.
 
     Raises:
         ToolError: no compiler, or it fails (with the first lines of what it says).
     """
     program = build / (f"{graph.name}_trace" if trace else f"{graph.name}_batch")
+    if program.is_file() and program.stat().st_mtime_ns > newest(project):
+        return program
     files = [f"src/{graph.name}.cpp", f"tb/{graph.name}_batch.cpp"]
     flags = ["-O1", "-std=c++14", "-w", "-isystem", "include/ap_types", "-Isrc", *(["-DDETFM_TRACE"] if trace else [])]
     command = [compiler(), *flags, *files, "-o", str(program.resolve())]
@@ -49,6 +51,11 @@ def compile_batch(project: Path, graph: FixedPointGraph, build: Path, trace: boo
     if result.returncode != 0:
         raise ToolError(f"{' '.join(command)}\n  failed in {project}:\n{result.stderr[:2000]}")
     return program
+
+
+def newest(project: Path) -> int:
+    """When a source of the project was last written, in ns."""
+    return max(path.stat().st_mtime_ns for folder in ("src", "tb") for path in (project / folder).glob("*.*"))
 
 
 def run_batch(

@@ -36,7 +36,9 @@ def guard(graph: FixedPointGraph) -> str:
 
 def sources(graph: FixedPointGraph) -> dict[str, str]:
     """Relative path -> text of every C++ file of the project."""
-    layers = {n.name: layer(n.op, graph.wires[n.name], *(stored(graph, w) for w in n.inputs)) for n in computed(graph)}
+    layers = {n.name: layer(n.op, graph.wires[n.name]) for n in graph.nodes if isinstance(n.op, ops.Input)}
+    layers = {name: read for name, read in layers.items() if read.statements}
+    layers |= {n.name: layer(n.op, graph.wires[n.name], *(stored(graph, w) for w in n.inputs)) for n in computed(graph)}
     name, constants = graph.name, [constant for made in layers.values() for constant in made.constants]
     return {
         f"src/{name}.h": header(graph, "", f"{comment(graph)}\n{signature(graph)};", '"types.h"'),
@@ -58,10 +60,13 @@ def computed(graph: FixedPointGraph) -> list:
 
 
 def stored(graph: FixedPointGraph, name: str) -> Wire:
-    """The wire under the name of the array that holds it: a reshaped one is the array it was made from."""
+    """The wire under the name of the array that holds it: a reshaped one is the array it was made from; `x_` holds what
+    is read of a port `x` that is wider than some of its elements."""
     wire, nodes = graph.wires[name], {node.name: node for node in graph.nodes}
     while isinstance(nodes[name].op, ops.Reshape):
         (name,) = nodes[name].inputs
+    if isinstance(nodes[name].op, ops.Input) and layer(nodes[name].op, graph.wires[name]).statements:
+        name += "_"
     return Wire(name, wire.shape, wire.type, wire.low, wire.high)
 
 
@@ -86,7 +91,8 @@ def types(graph: FixedPointGraph, layers: dict[str, Layer]) -> list[str]:
         lines += [typedef(cpp, name) for name, cpp in layers.get(node.name, Layer([])).types.items()]
     lines += [""]
     for port, name in graph.outputs.items():
-        lines.append(typedef(f"{stored(graph, name).name}_t", f"{port}_t", f"output {shape(graph.wires[name])}"))
+        kind = f"{stored(graph, name).name.removesuffix('_')}_t"
+        lines.append(typedef(kind, f"{port}_t", f"output {shape(graph.wires[name])}"))
     return lines
 
 
@@ -133,11 +139,11 @@ def top_function(graph: FixedPointGraph, layers: dict[str, Layer]) -> str:
     lines += [f"#pragma HLS INTERFACE ap_vld port={','.join((*graph.inputs, *graph.outputs))}"]
     lines += ["#pragma HLS PIPELINE II=1", ""]
     for name, made in layers.items():
-        wire = graph.wires[name]
-        lines += [f"  {name}_t {name}[{wire.size}]; // {shape(wire)}"]
-        lines += [f"#pragma HLS ARRAY_PARTITION variable={name} complete"]
+        wire, array = graph.wires[name], f"{name}_" if name in graph.inputs else name
+        lines += [f"  {name}_t {array}[{wire.size}]; // {shape(wire)}"]
+        lines += [f"#pragma HLS ARRAY_PARTITION variable={array} complete"]
         lines += [wrapped(f"layers::{statement}") for statement in made.statements]
-        lines += [f"  TRACE({name});", ""]
+        lines += [""] if name in graph.inputs else [f"  TRACE({name});", ""]
     for port, name in graph.outputs.items():
         wire = stored(graph, name)
         lines.append(f"  layers::place<1, {wire.size}, {wire.size}, 0>({wire.name}, {port});")

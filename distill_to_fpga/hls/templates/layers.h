@@ -19,6 +19,26 @@ template <class T> T from_word(long long word) {
   return value;
 }
 
+// y = the low `bits` bits of x per channel, two's complement where `sign` is 1. What a wider port carries above them is
+// not read: wiring, no logic.
+template <int TOKENS, int CHANNELS, class X, class B, class S>
+void low_bits(const X x[TOKENS * CHANNELS], const B bits[CHANNELS], const S sign[CHANNELS], X y[TOKENS * CHANNELS]) {
+#pragma HLS INLINE
+#pragma HLS ARRAY_PARTITION variable=bits complete
+#pragma HLS ARRAY_PARTITION variable=sign complete
+  for (int t = 0; t < TOKENS; t++) {
+#pragma HLS UNROLL
+    for (int c = 0; c < CHANNELS; c++) {
+#pragma HLS UNROLL
+      const int above = X::width - bits[c];
+      ap_uint<X::width> word = x[t * CHANNELS + c].range(X::width - 1, 0);
+      word <<= above;
+      ap_int<X::width> signed_word = word;
+      y[t * CHANNELS + c] = sign[c] ? X(signed_word >> above) : X(word >> above);
+    }
+  }
+}
+
 // y = (x - offset) * 2^shift per channel. The shift moves the binary point; Wide holds the difference before and after.
 template <int TOKENS, int CHANNELS, class Wide, class Offset, class X, class O, class S, class Y>
 void scale(const X x[TOKENS * CHANNELS], const O offset[CHANNELS], const S shift[CHANNELS], Y y[TOKENS * CHANNELS]) {
