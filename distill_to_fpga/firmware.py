@@ -8,21 +8,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.containers import container
-from distill_to_fpga.manifest import GRAPH, check_manifest
-from distill_to_fpga.project import PROJECT
-from distill_to_fpga.targets import target_of
+from distill_to_fpga.verify.executors import firmware
+from distill_to_fpga.verify.subject import opened
 from foundation.runs import Run
 
 
 def firmware_outputs(export: Run, integers: Int[np.ndarray, "n K H"]) -> Float[np.ndarray, "n O"]:
-    """What the compiled or simulated firmware of an export run makes of hardware integers, in real units."""
-    project = export.path / PROJECT
-    graph = FixedPointGraph.load(project / GRAPH)
-    (port,), (wire,) = graph.inputs, graph.outputs.values()
-    with tempfile.TemporaryDirectory(prefix="detfm-evaluate-") as build:
-        given = {port: integers.astype(np.int64)}
-        manifest = check_manifest(project)
-        words = target_of(manifest).execute(project, manifest, graph, given, Path(build)).words
-    return words * 2.0 ** -container(graph.wires[wire]).fraction
+    """What the compiled or simulated firmware of an export run makes of hardware integers, in real units; of several
+    targets, that of the first in the order of `TARGETS`."""
+    with opened(export.path) as subject, tempfile.TemporaryDirectory(prefix="detfm-evaluate-") as build:
+        (port,), (wire,) = subject.graph.inputs, subject.graph.outputs.values()
+        name, project = next(iter(subject.projects.items()))
+        words = firmware(name, project, Path(build) / name).execute({port: integers.astype(np.int64)}).words
+        return words * 2.0 ** -container(subject.graph.wires[wire]).fraction

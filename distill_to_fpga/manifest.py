@@ -1,8 +1,7 @@
-"""`manifest.json` of an exported project: what it is, and the checksum of every file."""
+"""`manifest.json` of an exported project or a bundle of them: what it is, and the checksum of every file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,19 @@ from typing import Any
 from distill_to_fpga.graph import FixedPointGraph
 from foundation import __version__
 from foundation.errors import DataError, RunError
+from foundation.runs import sha256
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.json"
 HLS = "detfm.hls_project"
 RTL = "detfm.rtl_project"
+BUNDLE = "detfm.bundle"
 FORMAT_VERSION = 1
 
 
 def write_manifest(root: Path, graph: FixedPointGraph, form: str, **facts: Any) -> None:
     """`form` says which back end wrote the project; the SHA-256 is of every other file."""
-    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name != MANIFEST)
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p != root / MANIFEST)
     data = {
         "format": form,
         "format_version": FORMAT_VERSION,
@@ -32,10 +33,6 @@ def write_manifest(root: Path, graph: FixedPointGraph, form: str, **facts: Any) 
         "sha256": {name: sha256(root / name) for name in files},
     }
     (root / MANIFEST).write_text(json.dumps(data, indent=1) + "\n")
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_manifest(root: Path) -> dict[str, Any]:

@@ -215,12 +215,13 @@ def test_an_existing_folder_is_left_alone(exported):
 @pytest.mark.slow
 def test_all_operations_are_exact_in_verilog_and_in_time(exported):
     before = {p: p.stat().st_mtime_ns for p in exported.rglob("*")}
-    (exported.parent / "provenance.json").write_text('{"stage": "export"}')
+    (exported.parent / "provenance.json").write_text('{"stage": "export", "inputs": {}}')
     result = verify(exported.parent, count=5000)
     assert json.loads((exported.parent / "verify.json").read_text())["passed"]
-    assert result.mismatches == {"firmware": 0, "shipped outputs": 0}
+    assert result.mismatches == {"rtl": 0, "shipped outputs": 0}
+    assert result.kinds["out_of_range"] > 0
     assert result.vectors >= 5000
-    assert result.timing.measured == result.timing.stated == check_manifest(exported)["latency_cycles"]
+    assert result.timings["rtl"].measured == result.timings["rtl"].stated == check_manifest(exported)["latency_cycles"]
     assert {p: p.stat().st_mtime_ns for p in exported.rglob("*")} == before, "verify wrote into the project"
 
 
@@ -259,7 +260,7 @@ def test_one_wire_inverted_and_a_register_too_many_are_caught(exported, tmp_path
     result = verify_export(wrong, count=500)
     assert result.exact
     assert not result.passed
-    assert not result.timing.valid_as_stated
+    assert not result.timings["rtl"].valid_as_stated
 
 
 @needs_verilator
