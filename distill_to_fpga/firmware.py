@@ -20,5 +20,6 @@ def firmware_outputs(export: Run, integers: Int[np.ndarray, "n K H"]) -> Float[n
     with opened(export.path) as subject, tempfile.TemporaryDirectory(prefix="detfm-evaluate-") as build:
         (port,), (wire,) = subject.graph.inputs, subject.graph.outputs.values()
         name, project = next(iter(subject.projects.items()))
-        words = firmware(name, project, Path(build) / name).execute({port: integers.astype(np.int64)}).words
+        executor = firmware(name, project, subject.graph, Path(build) / name)
+        words = executor.execute({port: integers.astype(np.int64)}).words
         return words * 2.0 ** -container(subject.graph.wires[wire]).fraction

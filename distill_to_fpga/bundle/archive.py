@@ -51,7 +51,10 @@ def unpacked(archive: Path, into: Path) -> Path:
     if len(tops) != 1:
         raise DataError(f"{archive}: expected one folder of a bundle, found {sorted(tops) or 'nothing'}")
     root = into / tops.pop()
-    listed = {MANIFEST, *check_manifest(root)["sha256"]}
+    try:
+        listed = {MANIFEST, *check_manifest(root)["sha256"]}
+    except DataError as error:
+        raise DataError(str(error).replace(str(root), str(archive))) from error
     strange = sorted({p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()} - listed)
     if strange:
         raise DataError(f"{archive}: {', '.join(strange)} is not listed in its manifest; get or export it again")

@@ -106,7 +106,7 @@ def readme(root: Path, release: Release) -> str:
     sections += [output_section(graph, port, asked.meaning) for port in graph.outputs]
     rows = [[f"`{layout.TARGETS_FOLDER}/{name}`", TARGETS[name].help, c.line()] for name, c in release.costs.items()]
     rows += [[f"{name}: left out", TARGETS[name].help, " ".join(why.split())] for name, why in release.left_out.items()]
-    others = [[f"`{each.folder}`", str(len(each.files)), each.spdx, f"`{each.text}`"] for each in third_party(root)]
+    others = [[f"`{each.folder}`", ", ".join(each.files), each.spdx, f"`{each.text}`"] for each in third_party(root)]
     return CodeTemplate((TEMPLATES / "README.md").read_text()).substitute(
         title=f"{graph.name}, version {graph.version}",
         detfm=__version__,

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import Vectors
 from distill_to_fpga.verify.mutation import COUNT, mutate
-from distill_to_fpga.verify.result import VerifyResult, absences, describe, table
+from distill_to_fpga.verify.result import VerifyResult, describe, remarks, table
 from distill_to_fpga.verify.session import examine
 from distill_to_fpga.verify.subject import STUDENT, opened
 from foundation.command import Command
@@ -63,7 +63,7 @@ def verify(path: str | Path, count: int | None = None, seed: int = 1, require: C
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in result.kinds.items())
     console.print(f"{path}: bit-exact, 0 mismatches in {result.vectors:,} vectors ({kinds})", highlight=False)
     console.print(table(result))
-    console.print(*absences(result), sep="\n", highlight=False, markup=False)
+    console.print(*remarks(result), sep="\n", highlight=False, markup=False)
     return result
 
 

@@ -27,7 +27,7 @@ class Difference:
         element: index within the wire.
         vector, kind: which vector, and of which kind.
         golden, firmware: the two integers, in units of 2**-fraction.
-        traced: every wire was compared; else the outputs only, because the firmware has no such wires inside.
+        traced: inner wires were compared; else the outputs only, because the firmware has no such wires inside.
     """
 
     executor: str

@@ -15,6 +15,7 @@ from distill_to_fpga.hls.containers import container
 from distill_to_fpga.manifest import GRAPH, check_manifest
 from distill_to_fpga.target import Executed
 from distill_to_fpga.targets import target_of
+from distill_to_fpga.verify.bisect import bisected
 from distill_to_fpga.verify.compare import Trace
 from distill_to_fpga.verify.subject import STUDENT
 
@@ -38,16 +39,19 @@ class Executor:
     latency: int | None = None
 
 
-def firmware(name: str, root: Path, build: Path) -> Executor:
-    """The firmware of a project, built in the folder `build`."""
+def firmware(name: str, root: Path, golden: FixedPointGraph, build: Path) -> Executor:
+    """The firmware of a project, built in the folder `build`; its wires, or the first that differs from those of the
+    golden model."""
     manifest, graph = check_manifest(root), FixedPointGraph.load(root / GRAPH)
     target = target_of(manifest)
     build.mkdir()
+
+    def trace(one: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        seen = target.trace(root, graph, one, build)
+        return seen if seen is not None else bisected(target, root, graph, golden, one, build)
+
     return Executor(
-        name,
-        lambda inputs: target.execute(root, manifest, graph, inputs, build),
-        lambda inputs: target.trace(root, graph, inputs, build),
-        manifest.get("latency_cycles"),
+        name, lambda inputs: target.execute(root, manifest, graph, inputs, build), trace, manifest.get("latency_cycles")
     )
 
 

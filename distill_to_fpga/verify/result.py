@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,32 +73,24 @@ def describe(result: VerifyResult) -> dict[str, Any]:
 def table(result: VerifyResult) -> Table:
     """One line for each executor."""
     shown = Table(box=None, header_style="")
-    for heading in ("", "differences", "built in", "vectors/s", "timing"):
-        shown.add_column(heading, justify="left" if heading in ("", "timing") else "right")
-    shown.add_row("golden model", "", "", _rate(result, GOLDEN), "")
+    for heading in ("", "differences", "built in", "vectors/s"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    shown.add_row("golden model", "", "", _rate(result, GOLDEN))
     for name, count in result.mismatches.items():
         built = result.seconds.get(f"{name} build")
-        shown.add_row(
-            name,
-            f"{count:,}",
-            "" if built is None else f"{built:.1f} s",
-            _rate(result, name),
-            _timing(result.timings, name),
-        )
+        shown.add_row(name, f"{count:,}", "" if built is None else f"{built:.1f} s", _rate(result, name))
     return shown
 
 
-def absences(result: VerifyResult) -> list[str]:
-    """One line for each executor that was not run."""
-    return [f"  {name}: not run: {' '.join(why.split())}" for name, why in result.not_run.items()]
+def remarks(result: VerifyResult) -> list[str]:
+    """What there is to say of time, and one line for each executor that was not run."""
+    lines = [
+        f"  {name}: latency {timing.measured} clocks as stated, an input at every clock, reset clears"
+        for name, timing in result.timings.items()
+    ]
+    return lines + [f"  {name}: not run: {' '.join(why.split())}" for name, why in result.not_run.items()]
 
 
 def _rate(result: VerifyResult, name: str) -> str:
     seconds = result.seconds.get(name)
     return f"{result.vectors / seconds:,.0f}" if seconds else ""
-
-
-def _timing(timings: Mapping[str, Timing], name: str) -> str:
-    if name not in timings:
-        return ""
-    return f"{timings[name].measured} clocks as stated, an input at every clock, reset clears"

@@ -54,7 +54,7 @@ def executors(subject: Subject, build: Path) -> Iterator[Executor]:
     if subject.student is not None:
         yield student(subject.student, subject.graph)
     for name, root in subject.projects.items():
-        yield firmware(name, root, build / name)
+        yield firmware(name, root, subject.graph, build / name)
 
 
 def pieces(session: Session, count: int | None, seed: int) -> Iterator[Vectors]:

@@ -68,7 +68,8 @@ def test_the_flip_is_caught_in_its_layer_for_each_target(tmp_path, monkeypatch, 
     assert "toolless: not run: toolless needs a simulator. apt install simulator" in said
     paper, blurred = mutate(tmp_path / "run", count=300)
     assert paper.first.wire == paper.flip.wire
-    assert (blurred.first.wire, blurred.first.traced) == ("dense_2", False)
+    assert (blurred.first.wire, blurred.first.traced) == (paper.flip.wire, True), "found by cutting the network"
+    assert (blurred.first.golden, blurred.first.firmware) == (paper.first.golden, paper.first.firmware)
     assert paper.words == blurred.words > 0
     with pytest.raises(MissingToolError, match="needs a simulator"):
         mutate(tmp_path / "run", count=300, require=["toolless"])

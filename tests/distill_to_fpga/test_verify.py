@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from example_graphs import every_operation, network
 from paper_target import PaperTarget, ToollessTarget, only, sign_again, spoil
+from random_graphs import random_graph
 
 from distill_to_fpga.graph import as_read, run
 from distill_to_fpga.hls import export_graph
+from distill_to_fpga.hls.containers import to_words
+from distill_to_fpga.mutate import mutants
 from distill_to_fpga.target import Asked
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import make_vectors, out_of_range
-from distill_to_fpga.verify import MismatchError, session, verify, verify_export
+from distill_to_fpga.verify import MismatchError, output_words, session, verify, verify_export
+from distill_to_fpga.verify.bisect import bisected
 from distill_to_fpga.verify.result import GOLDEN
 from distill_to_fpga.verify.subject import Subject
 from foundation.errors import DataError, MissingToolError, RunError, ToolError
@@ -225,3 +230,25 @@ def test_cpp_that_does_not_compile_is_an_error_and_not_a_missing_tool(project):
     with pytest.raises(ToolError, match=r"failed in .*[\s\S]*broken") as caught:
         verify_export(project)
     assert not isinstance(caught.value, MissingToolError)
+
+
+@pytest.mark.parametrize("graph", [every_operation(), random_graph(1, most_nodes=8)])
+def test_cuts_find_the_operation_that_a_back_end_gets_wrong(graph, tmp_path, monkeypatch):
+    """In a network of branches, for some bits that show; the firmware has no wires to look at."""
+    only(monkeypatch, BLURRED)
+    vectors = make_vectors(graph, count=300)
+    tried = 0
+    for flip, mutant in islice(mutants(graph, 1), 4):
+        wrong = (output_words(graph, vectors) != output_words(mutant, vectors)).any(1)
+        if not wrong.any():
+            continue
+        one = {name: values[wrong][:1] for name, values in vectors.inputs.items()}
+        folder = tmp_path / f"{tried}"
+        BLURRED.write(mutant, folder / "project", Asked(vectors.head(20)))
+        (folder / "build").mkdir()
+        ((name, words),) = bisected(BLURRED, folder / "project", mutant, graph, one, folder / "build").items()
+        golden = to_words(graph.wires[name], run(graph, one, keep=True)[name])
+        assert name == flip.wire
+        assert (words != golden).any()
+        tried += 1
+    assert tried
