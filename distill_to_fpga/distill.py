@@ -272,11 +272,14 @@ def _split(student: Student) -> tuple[Any, Any, Any]:
 
 
 def _optimizer(config: DistillConfig) -> optax.GradientTransformation:
-    """Adam for weights and, faster, for widths: the former first in the pair, the latter second."""
+    """Adam for weights and, faster, for widths: the former first in the pair, the latter second. Each on one flat array:
+    that is compiled in a fraction of the time that many small ones take."""
 
     def adam(peak: float) -> optax.GradientTransformation:
         warmup = max(1, int(config.warmup * config.steps))
-        return optax.adam(optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(config.steps, warmup + 1)))
+        return optax.flatten(
+            optax.adam(optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(config.steps, warmup + 1)))
+        )
 
     rates = {"weights": config.learning_rate, "widths": config.learning_rate * config.width_rate}
     return optax.multi_transform({name: adam(rate) for name, rate in rates.items()}, ("weights", "widths"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -308,12 +309,13 @@ class Dense(nnx.Module):
 
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""
+        kernel, bias = _constants(*nnx.split(self))
         if self.learns_bits:
             self._freeze(self.kernel, self.kernel_fraction)
         else:
-            self._freeze_as(self.quantized("calibrate"), self.kernel, self.kernel_fraction)
+            self._freeze_as(kernel, self.kernel, self.kernel_fraction)
         if self.uniform:
-            self._freeze_as(self.quantized_bias("calibrate"), self.bias, self.bias_fraction)
+            self._freeze_as(bias, self.bias, self.bias_fraction)
         else:
             self._freeze(self.bias, self.bias_fraction)
 
@@ -330,6 +332,13 @@ class Dense(nnx.Module):
         integers = on_grid(values, whole)
         values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
         fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
+
+
+@partial(jax.jit, static_argnums=0)
+def _constants(graphdef: Any, state: Any) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
+    """Kernel and bias of a layer as the circuit has them: compiled, or each operation would be on its own."""
+    layer = nnx.merge(graphdef, state, copy=True)
+    return layer.quantized("calibrate"), layer.quantized_bias("calibrate")
 
 
 FEW_VALUES = {"ternary": quantize_ternary, "binary": quantize_binary}

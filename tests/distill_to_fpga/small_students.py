@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from distill_to_fpga.inputs import HardwareLayout
-from distill_to_fpga.quantize import Width
+from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, input_scaling
+from distill_to_fpga.students.student import forward
 from foundation.schema import Hardware
 
 LAYOUT = HardwareLayout(
@@ -42,6 +46,21 @@ def student(config: StudentConfig, seed: int = 0, layout: HardwareLayout = LAYOU
     """An untrained student for `jets`, with two classes and one regression output."""
     offset, shift = input_scaling(jets(500, layout=layout))
     return build_student(config, offset, shift, ("signal", "background"), ("pt",), seed)
+
+
+def called(made: Student, x: np.ndarray, mode: Mode) -> np.ndarray:
+    """Outputs of a call in any mode, compiled as a whole; the student remembers what it recorded."""
+    graphdef, state = nnx.split(made)
+    outputs, state = forward(graphdef, state, x, mode)
+    nnx.update(made, state)
+    return np.asarray(outputs)
+
+
+def slopes(made: nnx.Module, cost: Callable[[Any], jax.Array]) -> dict[str, np.ndarray]:
+    """Gradients of a cost on every width, by path; compiled as a whole."""
+    graphdef, widths, rest = nnx.split(made, Width, ...)
+    gradient = jax.jit(jax.grad(lambda w: cost(nnx.merge(graphdef, w, rest, copy=True))))(widths)
+    return {"/".join(map(str, path)): np.asarray(value[...]) for path, value in nnx.to_flat_state(gradient)}
 
 
 def scatter_widths(made: Student, seed: int, low: float = -2.0, high: float = 7.0) -> Student:

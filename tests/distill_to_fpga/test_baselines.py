@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_students import LAYOUT, adversarial, jets, student
+from small_students import LAYOUT, adversarial, called, jets, student
 
 from distill_to_fpga.adders import signed_digits
 from distill_to_fpga.distill import distill
@@ -154,7 +154,7 @@ FAMILIES = {
 @pytest.mark.parametrize("form", [{"weight_format": "bits", "uniform_bits": 6}, {"weight_format": "ternary"}])
 def test_baselines_of_other_families_are_exact(family, form):
     made = student(replace(FAMILIES[family], **form))
-    made(jnp.asarray(jets(300)), "train")
+    called(made, jets(300), "train")
     frozen = freeze(made, jets(500))
     x = np.concatenate([jets(100, seed=9), adversarial()])
     exact = predict_exact(frozen, x)

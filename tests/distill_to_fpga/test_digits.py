@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_students import slopes
 
 from distill_to_fpga.adders import signed_digits
 from distill_to_fpga.digits import FINEST, MOST_DIGITS, count_digits, nearest_powers, quantize_digits
@@ -70,12 +71,8 @@ def test_a_pruned_weight_costs_nothing_and_may_come_back():
     dense = Dense(2, 1, WeightSettings("digits", "weight", 0, 4.0), np.random.default_rng(0))
     x = jnp.asarray([[3.0, -1.0]])
     assert float(dense.luts(jnp.ones(2), "train")) == float(dense.ebops(jnp.ones(2), "train")) == 0
-    from flax import nnx
-
-    from distill_to_fpga.quantize import Width
-
-    slopes = nnx.grad(lambda layer: layer(x, "train").sum(), argnums=nnx.DiffState(0, Width))(dense)
-    np.testing.assert_allclose(slopes["kernel_digits"][...], np.log(3) * dense.kernel[...] * x.T, rtol=1e-5)
+    slope = slopes(dense, lambda layer: layer(x, "train").sum())["kernel_digits"]
+    np.testing.assert_allclose(slope, np.log(3) * dense.kernel[...] * x.T, rtol=1e-5)
 
 
 def test_the_price_of_a_digit_is_an_adder_as_wide_as_the_input():

@@ -8,15 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from small_students import LAYOUT, adversarial, jets, scatter_widths
+from small_students import LAYOUT, adversarial, called, jets, scatter_widths, slopes
 
 from distill_to_fpga.estimate import estimate
 from distill_to_fpga.graph import run, to_real
 from distill_to_fpga.hls import export_graph
 from distill_to_fpga.inputs import HardwareLayout
 from distill_to_fpga.lower import inexact_in_float32, lower
-from distill_to_fpga.quantize import Width
 from distill_to_fpga.students import (
     SCORE,
     Student,
@@ -121,11 +119,10 @@ def test_cost_of_training_and_of_the_graph_agree(frozen):
 def test_ebops_have_a_gradient_on_the_widths_of_what_is_squared():
     config = SHAPES["vae_encoder"]
     student = made(config)
-    student(jnp.asarray(inputs(config)), "train")
-    slopes = nnx.grad(lambda m: m.ebops("train"), argnums=nnx.DiffState(0, Width))(student)
+    called(student, inputs(config), "train")
     squared = len(student.layers) - 3
     assert isinstance(student.layers[squared + 1], SumOfSquares)
-    slope = slopes["layers"][squared]["fraction"][...]
+    slope = slopes(student, lambda m: m.ebops("train"))[f"layers/{squared}/fraction"]
     assert (slope == 2 * student.layers[squared].width("train")).all()
 
 
@@ -159,8 +156,8 @@ def test_gradients_pass_a_score_that_saturates():
     output = ScoreOutput(12, 8)
     x = jnp.asarray([[-3.0], [2.3], [99.0]])
     assert output(x, "train").ravel().tolist() == [0.0, round(2.3 * 2**7) / 2**4, 2**8 - 2**-4]
-    slopes = jax.grad(lambda v: output(v, "train").sum())(x)
-    assert (slopes == 2.0**3).all()
+    slope = jax.grad(lambda v: output(v, "train").sum())(x)
+    assert (slope == 2.0**3).all()
 
 
 def test_post_training_quantisation_of_a_nested_student():

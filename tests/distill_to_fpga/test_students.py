@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small_students import LAYOUT, adversarial, jets, scatter_widths, student
+from small_students import LAYOUT, adversarial, called, jets, scatter_widths, slopes, student
 
-from distill_to_fpga.quantize import ActivationQuantizer, Width
+from distill_to_fpga.quantize import ActivationQuantizer
 from distill_to_fpga.students import (
     StudentConfig,
     build_student,
@@ -55,7 +55,7 @@ def test_freezing_changes_nothing_on_the_calibration_set():
     """There, no activation saturates, so the training-time forward pass already gave the frozen numbers."""
     x = jets(500)
     trained = scatter_widths(student(DEEPSETS), seed=3)
-    before = np.asarray(trained(jnp.asarray(x), "train"))
+    before = called(trained, x, "train")
     assert (before == predict(freeze(trained, x), x)).all()
 
 
@@ -92,9 +92,8 @@ def test_ebops_by_hand():
 @pytest.mark.parametrize("weights", ["digits", "bits"])
 def test_ebops_have_a_gradient_on_every_width_that_counts(weights):
     made = student(replace(DEEPSETS, weight_format=weights))
-    made(jnp.asarray(jets(100)), "train")
-    slopes = nnx.grad(lambda m: m.ebops("train"), argnums=nnx.DiffState(0, Width))(made)
-    flat = {"/".join(map(str, path)): np.asarray(v[...]) for path, v in nnx.to_flat_state(slopes)}
+    called(made, jets(100), "train")
+    flat = slopes(made, lambda m: m.ebops("train"))
     before_the_sum = f"layers/{len(made.layers) - 7}/fraction"  # feeds adders only, which are not counted
     for path, slope in flat.items():
         assert (slope >= 0).all()
@@ -106,9 +105,9 @@ def test_a_pruned_weight_may_come_back():
     dense = Dense(2, 1, WeightSettings("bits", "weight", 2, -6.0), np.random.default_rng(0))
     x = jnp.asarray([[3.0, -1.0]])
     assert float(dense.ebops(jnp.ones(2), "train")) == 0
-    slopes = nnx.grad(lambda layer: layer(x, "train").sum(), argnums=nnx.DiffState(0, Width))(dense)
+    slope = slopes(dense, lambda layer: layer(x, "train").sum())["kernel_fraction"]
     expected = np.log(2) * dense.kernel[...] * x.T
-    np.testing.assert_allclose(slopes["kernel_fraction"][...], expected, rtol=1e-5)
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
 def test_input_scaling_keeps_zero_unless_the_mean_is_far_from_it():
