@@ -161,7 +161,7 @@ def test_it_learns_within_its_budget(name, budget):
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
     said = predict_exact(found, TEST.integers)
-    assert (said.argmax(1) == TEST.labels).mean() > 0.9
+    assert (said.argmax(1) == TEST.labels).mean() > 0.85
     assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
     graph = lower(found, LAYOUT)
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
