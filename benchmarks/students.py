@@ -1,6 +1,6 @@
-"""Students against HGQ2; the work is in students_parts.py.
+"""Students against HGQ2, distilled against label-only, and what eight bits keep; the work is in students_parts.py.
 
-python benchmarks/students.py --hgq-python /tmp/hgq/bin/python [--quick | --steps 8000 --seeds 5]
+python benchmarks/students.py --hgq-python /tmp/hgq/bin/python [--quick | --steps 8000 --seeds 5] [--only hgq2|distil]
                               [--jets five_classes.root --schema data/five_classes]
 
 `--hgq-python` is the Python of an environment made by `pip install hgq2 da4ml keras jax jaxtyping threadpoolctl`.

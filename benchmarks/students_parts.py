@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from harness import publish
 from students_data import high_level_file
+from students_distil import measured as distilled
 from students_front import Point, common_range, lut_ratio
 
 from distill_to_fpga.distill import distill
@@ -32,6 +33,8 @@ OTHER_SIDE = Path(__file__).parent / "students_hgq2.py"
 GOALS = {
     "lut_ratio_to_hgq2": "<= 0.9",
     "step_time_ratio_to_hgq2": "<= 1",
+    "distil_gain_2k": "> 1",
+    "kept_8bit": ">= 0.9",
 }
 HIDDEN = (64, 32, 32)
 BUDGETS = (600, 1000, 1700, 2800, 4600, 7500)
@@ -134,13 +137,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1,000 steps and one seed, in which HGQ2 hardly shrinks")
     parser.add_argument("--steps", type=int, default=8000, help="of every training, on both sides")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", choices=("hgq2", "distil"))
     parser.add_argument("--jets", type=Path, default=ROOT / "samples" / "jets.root", help="five classes of jets")
     parser.add_argument("--schema", default="data/jets")
     parser.add_argument("--hgq-python", default="", help="Python of an environment with hgq2 and da4ml")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="detfm-students-") as name:
         folder = Path(name)
-        store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store"))
         steps, seeds = (1000, 1) if arguments.quick else (arguments.steps, arguments.seeds)
-        figures = against_hgq2(store, folder, arguments.hgq_python, steps, seeds)
+        figures: dict[str, float | None] = {}
+        if arguments.only != "distil":
+            store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store"))
+            figures |= against_hgq2(store, folder, arguments.hgq_python, steps, seeds)
+        if arguments.only != "hgq2":
+            figures |= distilled(folder / "distil", steps, seeds)
     publish("students", figures, GOALS)
