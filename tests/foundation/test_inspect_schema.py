@@ -28,7 +28,7 @@ REAL = [
     "p2l1/TTbar_PU200_Barrel.npz",
     "jets/jetclass_500.npz",
 ]
-WIDE = ["files/nano_dimuon.parquet", "files/scouting_nano.root", "files/nano_tt_v15.root", "files/delphes.root"]
+WIDE = ["files/nano_dimuon.parquet", "files/scouting_nano.root", "files/delphes.root"]
 
 
 def suggested(path, tmp_path, rows=20_000):

@@ -125,13 +125,13 @@ def test_cross_sections_fall_and_are_kept_in_the_file_and_the_file_is_the_same_a
 @pytest.mark.slow
 def test_the_rate_of_ht_is_that_of_a_large_plain_sample():
     """Closure: above every cut on HT, weighted enriched zero bias gives the rate of plain zero bias."""
-    events = dataclasses.replace(SMALL.events, processes={"zero_bias": 1_000})
-    enrichment = EnrichmentConfig(EDGES, (600,), pool=150)
-    pileup = dataclasses.replace(PILEUP, mean=20, pool=600)
+    events = dataclasses.replace(SMALL.events, processes={"zero_bias": 600})
+    enrichment = EnrichmentConfig(EDGES, (300,), pool=150)
+    pileup = dataclasses.replace(PILEUP, mean=20, pool=400)
     mixed = made(dataclasses.replace(SMALL, events=dataclasses.replace(events, pileup=pileup, enrichment=enrichment)))
     # One crossing forced, of thousands: the same pile-up, and plain zero bias but for that.
-    enrichment = EnrichmentConfig(EDGES, (1,), pool=600)
-    events = dataclasses.replace(events, processes={"zero_bias": 5_000}, pileup=pileup, enrichment=enrichment)
+    enrichment = EnrichmentConfig(EDGES, (1,), pool=300)
+    events = dataclasses.replace(events, processes={"zero_bias": 2_500}, pileup=pileup, enrichment=enrichment)
     plain = made(dataclasses.replace(SMALL, seed=4, events=events))
     compared = 0
     for cut in (40, 60, 90, 130, 180):
@@ -142,7 +142,7 @@ def test_the_rate_of_ht_is_that_of_a_large_plain_sample():
             rates.append((weights.sum() / total, np.sqrt((weights**2).sum()) / total, (weights > 0).sum()))
         (ours, error, passed), (theirs, their_error, _) = rates
         assert ours == pytest.approx(theirs, abs=4 * np.hypot(error, their_error) + 1e-12)
-        compared += passed > 50 and theirs > 0
+        compared += passed > 30 and theirs > 0
     assert compared >= 3
 
 
