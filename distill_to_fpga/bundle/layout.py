@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-STUDENT_FOLDER = "student"
+STUDENT_FOLDER = "student"  # of a distill run, too
 TARGETS_FOLDER = "targets"
 VECTORS_FOLDER = "vectors"
 README = "README.md"

@@ -35,7 +35,7 @@ class Caught:
     Attributes:
         flip: what was wrong with it.
         invisible: bits tried before, which change no output of the golden model itself.
-        words: output words that differ.
+        words, of: output words that differ, and of how many.
         first: where verification says that the fault is.
     """
 
@@ -43,6 +43,7 @@ class Caught:
     flip: Flip
     invisible: int
     words: int
+    of: int
     first: Difference
 
 
@@ -78,7 +79,7 @@ def mutate(path: str | Path, count: int = COUNT, seed: int = 1, require: Collect
                 say(f"{name}: not run: {' '.join(str(error).split())}")
                 continue
             caught.append(found)
-            say(f"{name}: caught {flip}: {found.words:,} words differ\n  first: {found.first}")
+            say(f"{name}: caught {flip}: {found.words:,} of {found.of:,} words differ\n  first: {found.first}")
     if not caught:
         raise MissingToolError("\n".join(missing.values()))
     return caught
@@ -108,4 +109,4 @@ def _caught(name: str, subject: Subject, flip: Flip, mutant: FixedPointGraph, in
         raise UnnoticedError(f"{name}: firmware with {flip} passed in {result.vectors:,} vectors: this check is blind")
     if first.traced and first.wire != flip.wire:
         raise UnnoticedError(f"{name}: firmware with {flip} was found, but in the wrong place: {first}")
-    return Caught(name, flip, invisible, result.mismatches[name], first)
+    return Caught(name, flip, invisible, result.mismatches[name], result.words, first)
