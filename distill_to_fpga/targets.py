@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill_to_fpga.board.target import BoardTarget
+from distill_to_fpga.conifer_project.target import ConiferTarget
 from distill_to_fpga.emulator.target import EmulatorTarget
 from distill_to_fpga.hls.target import HlsTarget
+from distill_to_fpga.hls4ml_project.target import Hls4mlTarget
 from distill_to_fpga.rtl.target import RtlTarget
 from distill_to_fpga.target import Target
 from foundation.errors import DataError
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (HlsTarget(), RtlTarget(), EmulatorTarget(), BoardTarget())
+    target.name: target
+    for target in (HlsTarget(), RtlTarget(), EmulatorTarget(), BoardTarget(), Hls4mlTarget(), ConiferTarget())
 }
 
 
