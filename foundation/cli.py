@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("distill_to_fpga.export:COMMAND", "student -> HLS project"),
     "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
     "partition": ("distill_to_fpga.partition.command:COMMAND", "a network too big for one chip -> a system of many"),
-    "report": ("foundation.report:COMMAND", "runs -> one HTML page"),
+    "report": ("distill_to_fpga.imported.command:COMMAND", "runs -> one HTML page; Vivado's reports beside estimates"),
     "quickstart": ("distill_to_fpga.quickstart:COMMAND", "the whole line on the shipped sample"),
 }
 

@@ -1,4 +1,4 @@
-"""`detfm report`: runs -> one self-contained HTML page, in the order of the line.
+"""Runs -> one self-contained HTML page, in the order of the line: what `detfm report` writes.
 
 A run knows its inputs, so naming the last one shows the line that led to it. Each stage gets its key figures, settings,
 inputs with checksums (compared with what lies there now) and pictures.
@@ -17,14 +17,13 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from foundation import __version__, embedding_pictures, plots
-from foundation.command import Command
 from foundation.errors import RunError
 from foundation.figure_tables import figure_section, figure_tables
 from foundation.page import Code, Picture, Section, Settings, Table, format_value, write_report
 from foundation.progress import console
 from foundation.runs import PROVENANCE, Run, checksum, flatten, read_metrics
 
-__all__ = ["COMMAND", "Code", "Picture", "Section", "Settings", "Table", "figure_section", "report", "run_section"]
+__all__ = ["Code", "Picture", "Section", "Settings", "Table", "arguments", "figure_section", "report", "run_section"]
 __all__ += ["runs_of", "write_report"]
 
 STAGES = (
@@ -288,16 +287,9 @@ def _made_by() -> dict[str, str]:
     }
 
 
-def _arguments(parser: ArgumentParser) -> None:
+def arguments(parser: ArgumentParser) -> None:
+    """Of the command."""
     parser.add_argument("runs", nargs="+", help="run folders, or folders that hold run folders")
     parser.add_argument("--out", default="report.html", help="HTML file to write")
     parser.add_argument("--title", default="", help="of the page")
     parser.add_argument("--overwrite", action="store_true", help="replace the file at --out")
-
-
-COMMAND = Command(
-    run=lambda args: report(args.runs, args.out, title=args.title, overwrite=args.overwrite),
-    arguments=_arguments,
-    description="Puts runs, and the runs they were made from, on one self-contained HTML page. "
-    "Example: detfm report runs/firmware runs/evaluate --out report.html",
-)

@@ -65,12 +65,7 @@ def read_network(source: str | Path, schema: str, cfg: PartitionConfig) -> Given
 
 def _of_run(run: Run, cfg: PartitionConfig) -> Given:
     if run.stage in ("distill", "export"):
-        student = run.path / STUDENT
-        graph = (
-            lower(*load_student(student))
-            if run.stage == "distill"
-            else FixedPointGraph.load(run.path / PROJECT / GRAPH)
-        )
+        graph = lower(*load_student(run.path / STUDENT)) if run.stage == "distill" else _exported(run)
         return Given(graph_network(graph, cfg.chip.clock_ns), run.schema, {run.stage: run.path})
     if not (run.path / CONFIG).is_file():
         raise RunError(
@@ -80,6 +75,14 @@ def _of_run(run: Run, cfg: PartitionConfig) -> Given:
     schema = DetectorSchema.load(own) if own.is_file() else run.schema
     encoder = load_config(EncoderConfig, run.path / CONFIG)
     return Given(_encoder(run.path.name, encoder, schema, cfg), schema, {"encoder": run.path})
+
+
+def _exported(run: Run) -> FixedPointGraph:
+    """The graph of an export run, whose projects all have the same."""
+    found = next((run.path / PROJECT).glob(f"**/{GRAPH}"), None)
+    if found is None:
+        raise RunError(f"{run.path} holds no project, only bundles: give the {GRAPH} of one, or the distill run")
+    return FixedPointGraph.load(found)
 
 
 def _encoder(name: str, encoder: EncoderConfig, schema: DetectorSchema, cfg: PartitionConfig) -> Network:

@@ -89,10 +89,12 @@ def test_a_student_is_lowered_to_its_graph(tmp_path, monkeypatch):
 
 def test_an_export_is_its_graph_with_or_without_the_run(tmp_path):
     export = Run.create(tmp_path / "firmware", "export", config={}, schema=SCHEMA)
-    (export.path / "project").mkdir()
-    GRAPH.save(export.path / "project" / "graph.json")
+    with pytest.raises(RunError, match="only bundles"):
+        given.read_network(export.path, "", CFG)
+    (export.path / "project" / "hls").mkdir(parents=True)
+    GRAPH.save(export.path / "project" / "hls" / "graph.json")
     of_run = given.read_network(export.path, "", CFG)
-    of_file = given.read_network(export.path / "project" / "graph.json", "", CFG)
+    of_file = given.read_network(export.path / "project" / "hls" / "graph.json", "", CFG)
     assert of_run.network == of_file.network == graph_network(GRAPH, 5.0)
     assert of_run.schema == SCHEMA
     assert of_file.schema.modalities["inputs"].features.keys() == {f"c{i}" for i in range(6)}
