@@ -57,14 +57,6 @@ def run_of_three(tmp_path, monkeypatch) -> Path:
     return tmp_path / "run"
 
 
-def mutate_weight(project: Path, array: str) -> None:
-    """Flip the lowest bit of the first weight of an array in weights.h."""
-    path = project / "src" / "weights.h"
-    found = re.search(rf"{array}\[[^\]]*\] = {{\s*(-?\d+)", path.read_text())
-    text, value = path.read_text(), int(found[1])
-    path.write_text(text[: found.start(1)] + str(value ^ 1) + text[found.end(1) :])
-
-
 def test_every_executor_is_compared_or_named(run_of_three, capsys):
     before = {p: p.stat().st_mtime_ns for p in (run_of_three / "project").rglob("*")}
     result = verify(run_of_three, count=3000)
@@ -183,16 +175,6 @@ def test_an_honest_hls_project_is_exact_beyond_its_range_too(tmp_path):
     assert (result.exact, result.vectors, result.first) == (True, 12_000, None)
     assert result.mismatches == {"hls": 0, "shipped outputs": 0}
     assert result.kinds["out_of_range"] > 0
-
-
-@needs_compiler
-@pytest.mark.slow
-def test_one_flipped_weight_bit_is_caught_and_traced_to_its_layer(project):
-    mutate_weight(project, "dense_2_weight")
-    sign_again(project)
-    message = r"NOT bit-exact: .* in hls, 0 in shipped outputs\.\n  first: wire 'dense_2' element \[0\]"
-    with pytest.raises(MismatchError, match=message):
-        verify(project, count=1000)
 
 
 @pytest.mark.parametrize("name", ["src/weights.h", "graph.json", "tb/data/output.txt", "include/ap_types/ap_fixed.h"])
