@@ -272,8 +272,8 @@ def _split(student: Student) -> tuple[Any, Any, Any]:
 
 
 def _optimizer(config: DistillConfig) -> optax.GradientTransformation:
-    """Adam for weights and, faster, for widths: the former first in the pair, the latter second. Each on one flat array:
-    that is compiled in a fraction of the time that many small ones take."""
+    """Adam for weights and, faster, for widths: the former first in the pair, the latter second. Each works on one flat
+    array, which is compiled sooner than many small ones."""
 
     def adam(peak: float) -> optax.GradientTransformation:
         warmup = max(1, int(config.warmup * config.steps))
