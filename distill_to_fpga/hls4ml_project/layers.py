@@ -17,6 +17,7 @@ from distill_to_fpga.hls.layers import by_channel
 
 ROUNDING = {"truncate": "TRN", "half_up": "RND"}
 OVERFLOW = {"saturate": "SAT", "wrap": "WRAP"}
+WIRING = "DetfmWiring"  # the layer of `wiring.py`
 BIT = Container(False, 1, 1)
 EXACT_IN_FLOAT = 1 << 53  # hls4ml takes constants as float64
 Constants = tuple[Container, np.ndarray]
@@ -186,6 +187,22 @@ def _(op: ops.Sum, out: Wire, *inputs: Wire) -> list[Layer]:
 @layers.register
 def _(op: ops.Reshape, out: Wire, *inputs: Wire) -> list[Layer]:
     return [Layer(entry("Reshape", out, *inputs, target_shape=shape(out)), {"result": container(out)})]
+
+
+@layers.register
+def _(op: ops.Take, out: Wire, *inputs: Wire) -> list[Layer]:
+    return [wired(op.index, out, *inputs)]
+
+
+@layers.register
+def _(op: ops.Slice, out: Wire, *inputs: Wire) -> list[Layer]:
+    (x,) = inputs
+    return [wired(op.take(np.arange(x.size).reshape(x.shape)), out, x)]
+
+
+def wired(index: np.ndarray, out: Wire, x: Wire) -> Layer:
+    attributes = {"places": index.reshape(-1).tolist(), "target_shape": shape(out)}
+    return Layer(entry(WIRING, out, x, **attributes), {"result": container(out)})
 
 
 @layers.register

@@ -52,6 +52,9 @@ def converted(graph: FixedPointGraph, out: Path, part: str, clock_ns: float, set
     from hls4ml.model.graph import ModelGraph
     from hls4ml.utils.config import create_config
 
+    from distill_to_fpga.hls4ml_project.wiring import register
+
+    register()
     made = layer_list(graph)
     device = {"part": part} if settings.runs else {}
     config = create_config(

@@ -57,8 +57,8 @@ def firmware(graph: FixedPointGraph) -> list[str]:
 def settle(graph: FixedPointGraph, root: Path, stamp: str) -> None:
     """Takes out what differs from one export to the next: hls4ml's random stamp, and the path of this folder."""
     config = yaml.safe_load((root / CONFIG).read_text())
-    (root / CONFIG).write_text(yaml.safe_dump(config | {"OutputDir": "."}))
-    for name in (CONFIG, "build_lib.sh", "CMakeLists.txt"):
+    (root / CONFIG).write_text(yaml.safe_dump(config | {"OutputDir": ".", "Stamp": f"v{graph.version}"}))
+    for name in ("build_lib.sh", "CMakeLists.txt"):
         if (root / name).is_file():
             write(root / name, (root / name).read_text().replace(stamp, f"v{graph.version}"))
 
