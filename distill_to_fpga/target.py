@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
+from distill_to_fpga.hls.simulate import run_batch
 from distill_to_fpga.project import Interface
 from distill_to_fpga.vectors import Vectors
 
@@ -48,6 +50,9 @@ class Cost(Protocol):
         ...
 
 
+Stream = tuple[np.ndarray, np.ndarray, bool]
+
+
 @dataclass(frozen=True)
 class Executed:
     """Outputs of many vectors.
@@ -61,7 +66,7 @@ class Executed:
 
     words: Int[np.ndarray, "vectors words"]
     seconds: tuple[float, float]
-    stream: tuple[np.ndarray, np.ndarray, bool] | None = None
+    stream: Stream | None = None
 
 
 class Target(ABC):
@@ -91,22 +96,38 @@ class Target(ABC):
         """
 
     @abstractmethod
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        """Builds a project's firmware in a folder, never in the project; what is built there already is taken. Returns
+        the program.
+
+        Raises:
+            ToolError: a compiler or simulator is missing (the message names the package), or fails.
+        """
+
+    def run(
+        self, program: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, inputs: Sequence[np.ndarray]
+    ) -> tuple[Int[np.ndarray, "vectors words"], Stream | None]:
+        """Outputs of a program on hardware integers `[V, *shape]` of each input; see `Executed`.
+
+        Raises:
+            ToolError: it fails, or reports too little.
+        """
+        return run_batch(program, inputs, sum(graph.wires[wire].size for wire in graph.outputs.values())), None
+
     def execute(
         self,
         project: Path,
         manifest: Mapping[str, Any],
         graph: FixedPointGraph,
         inputs: Mapping[str, np.ndarray],
-        build: Path,
+        folder: Path,
     ) -> Executed:
-        """Builds a project's firmware in the folder `build` (never in the project) and runs it.
-
-        Args:
-            inputs: hardware integers `[V, *shape]` of each input.
-
-        Raises:
-            ToolError: a compiler or simulator is missing (the message names the package), or fails.
-        """
+        """`build`, then `run`, timed."""
+        start = time.perf_counter()
+        program = self.build(project, manifest, graph, folder)
+        built = time.perf_counter()
+        words, stream = self.run(program, manifest, graph, [np.asarray(inputs[name]) for name in graph.inputs])
+        return Executed(words, (built - start, time.perf_counter() - built), stream)
 
     def trace(
         self, project: Path, graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Int, UInt64
 
 from distill_to_fpga.board.links import Links, input_packing, output_packing
 from distill_to_fpga.board.patterns import packets
@@ -21,7 +20,7 @@ from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.manifest import write_manifest
 from distill_to_fpga.rtl.simulate import build as verilate
 from distill_to_fpga.rtl.target import RtlTarget
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 from foundation.errors import ToolError
 
 SILENT = 8  # clocks watched after the last output is due
@@ -41,25 +40,19 @@ class BoardTarget(Target):
         write_manifest(project, graph, self.form, **facts)
         return cost
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        start = time.perf_counter()
-        program = verilate(project, part(graph, "payload"), build)
-        built = time.perf_counter()
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        return verilate(project, part(graph, "payload"), folder)
+
+    def run(
+        self, program: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, inputs: Sequence[np.ndarray]
+    ) -> tuple[Int[np.ndarray, "vectors words"], None]:
         frames, latency = int(manifest["frames"]), int(manifest["latency_cycles"])
-        words = input_packing(graph).pack(inputs)
+        words = input_packing(graph).pack(dict(zip(graph.inputs, inputs, strict=True)))
         made = output_packing(graph)
         links = Links(made.words, frames)
         found = links.gather(through(program, Links(words.shape[1], frames).spread(words), links.count, latency))
         ports = made.unpack(found)
-        out = np.concatenate([ports[port] for port in graph.outputs], axis=1)
-        return Executed(out, (built - start, time.perf_counter() - built))
+        return np.concatenate([ports[port] for port in graph.outputs], axis=1), None
 
 
 def through(program: Path, given: UInt64[np.ndarray, "V T L"], links: int, latency: int) -> UInt64[np.ndarray, "V T M"]:

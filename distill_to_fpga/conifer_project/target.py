@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distill_to_fpga.conifer_project.project import firmware, write_project
 from distill_to_fpga.estimate import Estimate
 from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls4ml_project.simulate import executed
+from distill_to_fpga.hls4ml_project.simulate import compiled
 from distill_to_fpga.manifest import write_manifest
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 
 
 class ConiferTarget(Target):
@@ -28,12 +26,5 @@ class ConiferTarget(Target):
         write_manifest(project, graph, self.form, estimate=cost.summary())
         return cost
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        return executed(project, firmware(graph), graph, inputs, build)
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        return compiled(project, firmware(graph), graph, folder)

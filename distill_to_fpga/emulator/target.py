@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from distill_to_fpga.emulator.project import write_package
 from distill_to_fpga.emulator.sources import library
 from distill_to_fpga.estimate import Estimate
 from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls.simulate import compiler, run_batch
+from distill_to_fpga.hls.simulate import compiler
 from distill_to_fpga.hls.sources import sources
 from distill_to_fpga.hls.target import HlsTarget
 from distill_to_fpga.manifest import write_manifest
 from distill_to_fpga.project import write
 from distill_to_fpga.rtl.tools import tool
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 from foundation.errors import ToolError
 
 
@@ -37,22 +36,11 @@ class EmulatorTarget(Target):
         write_manifest(project, graph, self.form, library=f"{library(graph)}.so", estimate=cost.summary())
         return cost
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        start = time.perf_counter()
-        folder = build.resolve()
-        make(project, folder, folder / f"{library(graph)}.so", folder / f"{graph.name}_batch")
-        built = time.perf_counter()
-        given = [np.asarray(inputs[name]) for name in graph.inputs]
-        columns = sum(graph.wires[wire].size for wire in graph.outputs.values())
-        words = run_batch(folder / f"{graph.name}_batch", given, columns)
-        return Executed(words, (built - start, time.perf_counter() - built))
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        folder = folder.resolve()
+        program = folder / f"{graph.name}_batch"
+        make(project, folder, folder / f"{library(graph)}.so", program)
+        return program
 
     def trace(
         self, project: Path, graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path

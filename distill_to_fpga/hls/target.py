@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.project import export_graph
 from distill_to_fpga.hls.simulate import compile_batch, run_batch
 from distill_to_fpga.hls.sources import computed
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 
 
 class HlsTarget(Target):
@@ -33,20 +32,8 @@ class HlsTarget(Target):
             hardware=asked.meaning,
         )
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        start = time.perf_counter()
-        program = compile_batch(project, graph, build)
-        built = time.perf_counter()
-        given = [np.asarray(inputs[name]) for name in graph.inputs]
-        words = run_batch(program, given, sum(graph.wires[wire].size for wire in graph.outputs.values()))
-        return Executed(words, (built - start, time.perf_counter() - built))
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        return compile_batch(project, graph, folder)
 
     def trace(
         self, project: Path, graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path

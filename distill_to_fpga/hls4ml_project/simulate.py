@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.project import ap_types
-from distill_to_fpga.hls.simulate import compiler, run_batch
+from distill_to_fpga.hls.simulate import compiler
 from distill_to_fpga.hls.sources import CodeTemplate, call, fill, guard, namespace, ports
 from distill_to_fpga.project import write
-from distill_to_fpga.target import Executed
 from foundation.errors import ToolError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -70,15 +66,12 @@ def copy_headers(root: Path, *more: str) -> None:
         shutil.copyfile(source, root / name)
 
 
-def executed(
-    project: Path, sources: Sequence[str], graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path
-) -> Executed:
-    """Compiles the batch program into `build` and runs it.
+def compiled(project: Path, sources: Sequence[str], graph: FixedPointGraph, build: Path) -> Path:
+    """Compiles the batch program into `build`, if it is not there; returns it.
 
     Raises:
         ToolError: no compiler, or it fails (with the first lines of what it says).
     """
-    start = time.perf_counter()
     program = build.resolve() / f"{graph.name}_batch"
     if not program.is_file():
         together = [word for source in sources for word in ("-include", source)]  # so that headers are read once
@@ -86,7 +79,4 @@ def executed(
         result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise ToolError(f"{' '.join(command)}\n  failed in {project}:\n{result.stderr[:2000]}")
-    built = time.perf_counter()
-    given = [np.asarray(inputs[name]) for name in graph.inputs]
-    words = run_batch(program, given, sum(graph.wires[wire].size for wire in graph.outputs.values()))
-    return Executed(words, (built - start, time.perf_counter() - built))
+    return program

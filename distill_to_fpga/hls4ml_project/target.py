@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distill_to_fpga.estimate import Estimate
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls4ml_project.model import Settings
 from distill_to_fpga.hls4ml_project.project import firmware, write_project
-from distill_to_fpga.hls4ml_project.simulate import executed
+from distill_to_fpga.hls4ml_project.simulate import compiled
 from distill_to_fpga.manifest import write_manifest
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 from foundation.errors import MissingToolError
 
 DEFAULT = Settings()
@@ -40,14 +38,7 @@ class Hls4mlTarget(Target):
         write_manifest(project, graph, self.form, **facts)
         return cost
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
         if not Settings(manifest["backend"]).runs:
             raise MissingToolError(f"{project} is for {manifest['backend']}, which detfm does not compile")
-        return executed(project, firmware(graph), graph, inputs, build)
+        return compiled(project, firmware(graph), graph, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +64,7 @@ def build(project: Path, graph: FixedPointGraph, folder: Path) -> Path:
 
 
 def simulate(
-    project: Path,
-    graph: FixedPointGraph,
-    inputs: list[Int[np.ndarray, "vectors ..."]],
-    latency: int,
-    program: Path,
+    program: Path, graph: FixedPointGraph, inputs: Sequence[Int[np.ndarray, "vectors ..."]], latency: int
 ) -> tuple[Int[np.ndarray, "cycles words"], Int[np.ndarray, " cycles"], bool]:
     """Outputs and `valid_out` after every clock edge from the first input on; whether a reset empties the pipeline.
 
@@ -83,7 +80,7 @@ def simulate(
     cycles = count + 2 * after
     if result.returncode != 0 or words.size != cycles * columns:
         found = f"status {result.returncode}, {words.size} of {cycles * columns} words"
-        raise ToolError(f"the RTL simulation of {project} did not report every clock: {found}")
+        raise ToolError(f"the RTL simulation {program} did not report every clock: {found}")
     words = words.astype(np.int64).reshape(cycles, columns)
     stream, reset = words[: count + after], words[count + after :]
     return stream[:, 1:], stream[:, 0], not reset[:, 0].any()

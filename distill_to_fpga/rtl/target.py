@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.rtl.project import RtlCost, export_rtl
 from distill_to_fpga.rtl.simulate import build as verilate
 from distill_to_fpga.rtl.simulate import simulate
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Stream, Target
 from foundation.progress import console
 
 
@@ -38,18 +38,12 @@ class RtlTarget(Target):
             synthesis=count,
         )
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        start = time.perf_counter()
-        program = verilate(project, graph, build)
-        built = time.perf_counter()
-        given, latency = [np.asarray(inputs[name]) for name in graph.inputs], int(manifest["latency_cycles"])
-        stream = simulate(project, graph, given, latency, program)
-        words = stream[0][latency - 1 :][: len(given[0])]
-        return Executed(words, (built - start, time.perf_counter() - built), stream)
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        return verilate(project, graph, folder)
+
+    def run(
+        self, program: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, inputs: Sequence[np.ndarray]
+    ) -> tuple[Int[np.ndarray, "vectors words"], Stream]:
+        latency = int(manifest["latency_cycles"])
+        stream = simulate(program, graph, inputs, latency)
+        return stream[0][latency - 1 :][: len(inputs[0])], stream

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from distill_to_fpga.graph import FixedPointGraph, as_read, run
 from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.manifest import GRAPH, write_manifest
 from distill_to_fpga.project import new_folder, vector_files, write
-from distill_to_fpga.target import Asked, Executed, Target
+from distill_to_fpga.target import Asked, Target
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import Vectors
 from distill_to_fpga.verify import output_words
@@ -48,18 +47,14 @@ class PaperTarget(Target):
         write_manifest(project, graph, self.form)
         return cost
 
-    def execute(
-        self,
-        project: Path,
-        manifest: Mapping[str, Any],
-        graph: FixedPointGraph,
-        inputs: Mapping[str, np.ndarray],
-        build: Path,
-    ) -> Executed:
-        start, count = time.perf_counter(), len(inputs[graph.inputs[0]])
-        firmware = interpreted((project / self.reads).read_text())
-        words = output_words(firmware, Vectors(dict(inputs), ("",) * count))
-        return Executed(words, (0.0, time.perf_counter() - start))
+    def build(self, project: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, folder: Path) -> Path:
+        return project / self.reads
+
+    def run(
+        self, program: Path, manifest: Mapping[str, Any], graph: FixedPointGraph, inputs: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, None]:
+        vectors = Vectors(dict(zip(graph.inputs, inputs, strict=True)), ("",) * len(inputs[0]))
+        return output_words(interpreted(program.read_text()), vectors), None
 
     def trace(
         self, project: Path, graph: FixedPointGraph, inputs: Mapping[str, np.ndarray], build: Path
@@ -82,7 +77,7 @@ class ToollessTarget(PaperTarget):
             raise MissingToolError(f"{self.name} needs a generator.\n  pip install generator")
         return cost
 
-    def execute(self, *args: Any) -> Executed:
+    def build(self, *args: Any) -> Path:
         raise MissingToolError(f"{self.name} needs a simulator.\n  apt install simulator")
 
 
