@@ -26,11 +26,11 @@ def line(shared_data, tmp_path_factory) -> Path:
 
     source = shared_data / "l1jets/ggHHbbbb_PU200.root"
     detfm("ingest", source, "--schema", "data/l1jets", "--out", root / "store")
-    short = ["--cfg.train.steps", 80, "--cfg.train.evaluate_every", 80, "--cfg.buckets", 1, *SMALL]
+    short = ["--cfg.train.steps", 40, "--cfg.train.evaluate_every", 40, "--cfg.buckets", 1, *SMALL]
     detfm("pretrain", root / "store", "--cfg", "l1jets/pretrain", *short, "--out", root / "pretrain")
-    short = ["--cfg.train.steps", 150, "--cfg.buckets", 1, *SMALL]
+    short = ["--cfg.train.steps", 100, "--cfg.buckets", 1, *SMALL]
     detfm("finetune", root / "pretrain", "--cfg", "l1jets/finetune", *short, "--out", root / "finetune")
-    short = ["--cfg.distill.steps", 600, "--cfg.reference", "false"]
+    short = ["--cfg.distill.steps", 400, "--cfg.reference", "false"]
     detfm("distill", root / "finetune", "--cfg", "l1jets/distill", *short, "--out", root / "student")
     detfm("export", root / "student", "--cfg", "l1jets/export", "--out", root / "firmware")
     detfm("verify", root / "firmware", "--count", 10_000)
