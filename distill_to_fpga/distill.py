@@ -272,15 +272,14 @@ def _split(student: Student) -> tuple[Any, Any, Any]:
 
 
 def _optimizer(config: DistillConfig) -> optax.GradientTransformation:
-    """Adam for weights and, faster, for widths: the former first in the pair, the latter second. Weights are one flat
-    array to it, which is compiled sooner than many small ones (widths need not be there at all)."""
+    """Adam for weights and, faster, for widths: the former first in the pair, the latter second."""
 
     def adam(peak: float) -> optax.GradientTransformation:
         warmup = max(1, int(config.warmup * config.steps))
         return optax.adam(optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(config.steps, warmup + 1)))
 
-    weights, widths = adam(config.learning_rate), adam(config.learning_rate * config.width_rate)
-    return optax.multi_transform({"weights": optax.flatten(weights), "widths": widths}, ("weights", "widths"))
+    rates = {"weights": config.learning_rate, "widths": config.learning_rate * config.width_rate}
+    return optax.multi_transform({name: adam(rate) for name, rate in rates.items()}, ("weights", "widths"))
 
 
 def _batches(examples: int, config: DistillConfig, seed: int) -> Int[np.ndarray, "S B"]:
