@@ -21,7 +21,7 @@ BUDGETS = (500, 2000, 5000, 20000)
 WIDE = ["--cfg.student.phi", "[72,64]", "--cfg.student.rho", "[72]", "--cfg.student.weight_format", "bits"]
 NO_BUDGET = ["--cfg.distill.lut_budget", "null"]
 EIGHT_BITS = {
-    "float": [*NO_BUDGET, "--cfg.student.quantized", "false"],
+    "float": [*NO_BUDGET, "--cfg.distill.quantize_after", "16"],  # trained in floating point; 16 bits lose nothing
     "trained": [*NO_BUDGET, "--cfg.student.uniform_bits", "8"],
     "after_8": [*NO_BUDGET, "--cfg.distill.quantize_after", "8"],
     "after_6": [*NO_BUDGET, "--cfg.distill.quantize_after", "6"],
