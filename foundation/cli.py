@@ -28,7 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "onnx": ("finetune.onnx:COMMAND", "tagger -> ONNX and StableHLO for the high-level trigger"),
     "distill": ("distill_to_fpga.command:COMMAND", "tagger -> tiny, quantised, pruned student"),
     "search": ("distill_to_fpga.search.command:COMMAND", "many students of one teacher -> the Pareto front"),
-    "export": ("distill_to_fpga.export:COMMAND", "student -> firmware: HLS, RTL, hls4ml, conifer, emulator, board, bundle"),
+    "export": (
+        "distill_to_fpga.export:COMMAND",
+        "student -> firmware: HLS, RTL, hls4ml, conifer, emulator, board, bundle",
+    ),
     "verify": ("distill_to_fpga.verify:COMMAND", "prove the exported firmware bit-exact"),
     "partition": ("distill_to_fpga.partition.command:COMMAND", "a network too big for one chip -> a system of many"),
     "report": ("distill_to_fpga.imported.command:COMMAND", "runs -> one HTML page; Vivado's reports beside estimates"),
