@@ -13,10 +13,16 @@ from foundation.runs import sha256
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.json"
-HLS = "detfm.hls_project"
-RTL = "detfm.rtl_project"
 BUNDLE = "detfm.bundle"
 FORMAT_VERSION = 1
+
+
+def form_of(target: str) -> str:
+    """What the manifest of a project of this target says of its kind."""
+    return f"detfm.{target}_project"
+
+
+HLS, RTL = form_of("hls"), form_of("rtl")
 
 
 def write_manifest(root: Path, graph: FixedPointGraph, form: str, **facts: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,15 @@ def new_folder(root: Path) -> None:
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def write_all(root: Path, texts: Mapping[str, str], copies: Mapping[str, Path] | None = None) -> None:
+    """Files of a project by their relative paths: texts, and copies of files of others."""
+    for name, text in texts.items():
+        write(root / name, text)
+    for name, source in (copies or {}).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, root / name)
 
 
 def vector_files(graph: FixedPointGraph, vectors: Vectors) -> dict[str, str]:

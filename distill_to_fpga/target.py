@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.simulate import run_batch
+from distill_to_fpga.manifest import form_of
 from distill_to_fpga.project import Interface
 from distill_to_fpga.vectors import Vectors
 
@@ -83,7 +84,7 @@ class Target(ABC):
 
     @property
     def form(self) -> str:
-        return f"detfm.{self.name}_project"
+        return form_of(self.name)
 
     @abstractmethod
     def write(self, graph: FixedPointGraph, project: Path, asked: Asked) -> Cost:

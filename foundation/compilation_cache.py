@@ -45,17 +45,21 @@ def forget_compiled() -> bool:
     no more and the process dies of a segmentation fault. To be called where one process compiles without end, between
     programs: after a trial of a search, after a module of tests.
     """
-    try:
-        with Path("/proc/self/maps").open("rb") as regions:
-            mapped = sum(1 for _ in regions)
-    except OSError:  # not Linux
-        return False
-    if mapped <= MOST_MAPPED:
+    if mapped_regions() <= MOST_MAPPED:
         return False
     import jax  # not above: `keep_compiled` has to come first
 
     jax.clear_caches()
     return True
+
+
+def mapped_regions() -> int:
+    """Regions of memory that this process maps; 0 where the kernel does not list them (it is not Linux)."""
+    try:
+        with Path("/proc/self/maps").open("rb") as regions:
+            return sum(1 for _ in regions)
+    except OSError:
+        return 0
 
 
 def _prune(folder: Path, most: int) -> None:

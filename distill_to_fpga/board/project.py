@@ -17,7 +17,6 @@ from distill_to_fpga.devices import CROSSING_NS, crossings
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.hls.sources import namespace
-from distill_to_fpga.project import write
 from distill_to_fpga.rtl.pipeline import MARGIN
 from distill_to_fpga.rtl.project import RtlCost
 from distill_to_fpga.rtl.verilog import fill as fill_rtl
@@ -99,8 +98,7 @@ def write_pack(graph: FixedPointGraph, root: Path, asked: Asked, rtl: RtlCost, f
     texts["links.json"] = links_json(graph, wiring, asked.meaning)
     texts["LINKS.md"] = links_table(graph, wiring, asked.meaning)
     texts["README.md"] = readme(graph, wiring, cost, asked.vectors, len(patterns) // 2)
-    for name, text in texts.items():
-        write(root / name, text)
+    write_all(root, texts)
     return cost
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from distill_to_fpga.emulator.readme import readme
@@ -13,7 +12,7 @@ from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.project import ap_types
 from distill_to_fpga.hls.sources import sources
 from distill_to_fpga.manifest import GRAPH
-from distill_to_fpga.project import new_folder, vector_files, write
+from distill_to_fpga.project import new_folder, vector_files, write_all
 from distill_to_fpga.target import Asked
 
 
@@ -39,9 +38,5 @@ def write_package(graph: FixedPointGraph, root: Path, asked: Asked) -> Estimate:
         "README.md": readme(graph, asked.meaning, asked.vectors),
         GRAPH: graph.to_json(),
     }
-    for name, text in (texts | vector_files(graph, asked.vectors)).items():
-        write(root / name, text)
-    for name, source in headers.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, root / name)
+    write_all(root, texts | vector_files(graph, asked.vectors), headers)
     return cost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import shutil
 from pathlib import Path
 
 from distill_to_fpga.estimate import Estimate, estimate
@@ -12,7 +11,7 @@ from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.readme import readme
 from distill_to_fpga.hls.sources import fill, sources
 from distill_to_fpga.manifest import GRAPH, HLS, write_manifest
-from distill_to_fpga.project import Interface, new_folder, vector_files, write
+from distill_to_fpga.project import Interface, new_folder, vector_files, write_all
 from distill_to_fpga.vectors import Vectors
 from foundation.errors import missing_extra
 
@@ -54,11 +53,7 @@ def export_graph(
     texts["README.md"] = readme(graph, hardware or Interface(), cost, part, vectors)
     texts[GRAPH] = graph.to_json()
     texts |= vector_files(graph, vectors)
-    for name, text in texts.items():
-        write(root / name, text)
-    for name, source in headers.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, root / name)
+    write_all(root, texts, headers)
     write_manifest(root, graph, HLS, estimate=cost.summary())
     return cost
 

@@ -59,22 +59,33 @@ def newest(project: Path) -> int:
 
 
 def run_batch(
-    program: Path, inputs: Sequence[Int[np.ndarray, "vectors ..."]], columns: int
-) -> Int[np.ndarray, "vectors columns"]:
-    """Feed integers to a compiled project; bit patterns of what it reports, `columns` for each vector.
+    program: Path,
+    inputs: Sequence[Int[np.ndarray, "vectors ..."]],
+    columns: int,
+    *settings: str,
+    rows: int | None = None,
+) -> Int[np.ndarray, "rows columns"]:
+    """Feed integers to a compiled project; bit patterns of what it reports.
+
+    Args:
+        columns: words in a row.
+        settings: further arguments of the program.
+        rows: that it reports; default: one for each vector.
 
     Raises:
         ToolError: the program fails or reports too little.
     """
     count = len(inputs[0])
+    rows = count if rows is None else rows
     given, reported = program.with_suffix(".in"), program.with_suffix(".out")
     np.concatenate([values.reshape(count, -1) for values in inputs], axis=1).astype("<i8").tofile(given)
-    result = subprocess.run([str(program.resolve()), str(given), str(reported)], capture_output=True, check=False)
+    command = [str(program.resolve()), str(given), str(reported), *settings]
+    result = subprocess.run(command, capture_output=True, check=False)
     words = np.fromfile(reported, dtype="<i8") if reported.exists() else np.zeros(0, np.int64)
-    if result.returncode != 0 or words.size != count * columns:
-        found = f"status {result.returncode}, {words.size} of {count * columns} words"
-        raise ToolError(f"{program.name} did not report every vector: {found}")
-    return words.astype(np.int64).reshape(count, columns)
+    if result.returncode != 0 or words.size != rows * columns:
+        found = f"status {result.returncode}, {words.size} of {rows * columns} words"
+        raise ToolError(f"{program} did not report all it should: {found}")
+    return words.astype(np.int64).reshape(rows, columns)
 
 
 def simulate(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from distill_to_fpga.graph import FixedPointGraph
 from distill_to_fpga.hls.project import ap_types
 from distill_to_fpga.hls.simulate import compiler
 from distill_to_fpga.hls.sources import CodeTemplate, call, fill, guard, namespace, ports
-from distill_to_fpga.project import write
+from distill_to_fpga.project import write_all
 from foundation.errors import ToolError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,11 +47,6 @@ def input_words(graph: FixedPointGraph) -> int:
     return sum(graph.wires[name].size for name in graph.inputs)
 
 
-def write_all(root: Path, texts: Mapping[str, str]) -> None:
-    for name, text in texts.items():
-        write(root / name, text)
-
-
 def copy_headers(root: Path, *more: str) -> None:
     """The ap_types headers, and others of that folder, with their licence into `firmware/ap_types`.
 
@@ -61,9 +55,7 @@ def copy_headers(root: Path, *more: str) -> None:
     """
     headers = {name.replace("include/", "firmware/"): path for name, path in ap_types().items()}
     folder = headers["firmware/ap_types/ap_int.h"].parent
-    for name, source in {**headers, **{f"firmware/ap_types/{name}": folder / name for name in more}}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, root / name)
+    write_all(root, {}, headers | {f"firmware/ap_types/{name}": folder / name for name in more})
 
 
 def compiled(project: Path, sources: Sequence[str], graph: FixedPointGraph, build: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.hls.sources import namespace
 from distill_to_fpga.manifest import GRAPH, RTL, write_manifest
-from distill_to_fpga.project import Interface, new_folder, vector_files, write
+from distill_to_fpga.project import Interface, new_folder, vector_files, write, write_all
 from distill_to_fpga.rtl.pipeline import MARGIN, Core, pipelined
 from distill_to_fpga.rtl.readme import readme
 from distill_to_fpga.rtl.replay import replay
@@ -105,10 +104,8 @@ def export_rtl(
     root = Path(out_dir)
     new_folder(root)
     core = pipelined(graph, replay(graph), clock_ns, part)
-    for name, text in texts(graph, core, vectors, clock_ns, part).items():
-        write(root / name, text)
-    if core.library:
-        shutil.copyfile(library_licence(), root / "src" / "alkaid" / "LICENSE")
+    licences = {"src/alkaid/LICENSE": library_licence()} if core.library else {}
+    write_all(root, texts(graph, core, vectors, clock_ns, part), licences)
     counted = synthesize(sorted((root / "src").rglob("*.v")), namespace(graph)) if synthesis else None
     cost = RtlCost(
         estimate(graph, clock_ns), core.luts, core.latency_cycles, core.register_bits, core.stage_ns, counted

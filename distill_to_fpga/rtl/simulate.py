@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls.simulate import compiler
+from distill_to_fpga.hls.simulate import compiler, run_batch
 from distill_to_fpga.hls.sources import namespace
 from distill_to_fpga.rtl.tools import tool
 from foundation.errors import ToolError
@@ -73,15 +73,7 @@ def simulate(
     """
     count, after = len(inputs[0]), latency + EXTRA_CYCLES
     columns = 1 + sum(graph.wires[wire].size for wire in graph.outputs.values())
-    given, reported = program.with_suffix(".in"), program.with_suffix(".out")
-    np.concatenate([values.reshape(count, -1) for values in inputs], axis=1).astype("<i8").tofile(given)
-    result = subprocess.run([program, given, reported, str(after)], capture_output=True, check=False)
-    words = np.fromfile(reported, dtype="<i8") if reported.exists() else np.zeros(0, np.int64)
-    cycles = count + 2 * after
-    if result.returncode != 0 or words.size != cycles * columns:
-        found = f"status {result.returncode}, {words.size} of {cycles * columns} words"
-        raise ToolError(f"the RTL simulation {program} did not report every clock: {found}")
-    words = words.astype(np.int64).reshape(cycles, columns)
+    words = run_batch(program, inputs, columns, str(after), rows=count + 2 * after)
     stream, reset = words[: count + after], words[count + after :]
     return stream[:, 1:], stream[:, 0], not reset[:, 0].any()
 

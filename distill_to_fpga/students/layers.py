@@ -24,12 +24,10 @@ from distill_to_fpga.quantize import (
     Mode,
     Width,
     constant_width,
-    on_grid,
     power_of_two,
     quantize,
     quantize_uniform,
     round_half_up,
-    whole_fraction,
 )
 from distill_to_fpga.ternary import quantize_binary, quantize_ternary
 
@@ -310,28 +308,14 @@ class Dense(nnx.Module):
     def freeze(self) -> None:
         """Replaces weights by their quantised values; each gets a fraction of its own, the least that holds it."""
         kernel, bias = _constants(*nnx.split(self))
-        if self.learns_bits:
-            self._freeze(self.kernel, self.kernel_fraction)
-        else:
-            self._freeze_as(kernel, self.kernel, self.kernel_fraction)
-        if self.uniform:
-            self._freeze_as(bias, self.bias, self.bias_fraction)
-        else:
-            self._freeze(self.bias, self.bias_fraction)
-
-    @staticmethod
-    def _freeze_as(quantized: Array, values: nnx.Variable, fraction: nnx.Variable) -> None:
-        exact = np.asarray(quantized, np.float64)
-        whole = np.full(exact.shape, float(MAX_FRACTION))
-        values[...] = jnp.asarray(exact, jnp.float32)
-        fraction[...] = jnp.asarray(_least_fraction(exact * 2.0**whole, whole), jnp.float32)
-
-    @staticmethod
-    def _freeze(values: nnx.Variable, fraction: nnx.Variable) -> None:
-        whole = whole_fraction(fraction)
-        integers = on_grid(values, whole)
-        values[...] = jnp.asarray(integers * 2.0**-whole, jnp.float32)
-        fraction.set_value(jnp.asarray(_least_fraction(integers, whole), jnp.float32))
+        for quantized, values, fraction in (
+            (kernel, self.kernel, self.kernel_fraction),
+            (bias, self.bias, self.bias_fraction),
+        ):
+            exact = np.asarray(quantized, np.float64)
+            whole = np.full(exact.shape, float(MAX_FRACTION))
+            values[...] = jnp.asarray(exact, jnp.float32)
+            fraction.set_value(jnp.asarray(_least_fraction(exact * 2.0**whole, whole), jnp.float32))
 
 
 @partial(jax.jit, static_argnums=0)

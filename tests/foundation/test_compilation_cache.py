@@ -78,19 +78,17 @@ def test_the_oldest_go_when_there_are_too_many(unset: pytest.MonkeyPatch, tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == ["0-cache", "1-cache"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts regions of memory as Linux lists them")
 def test_compiled_programs_are_freed_once_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mapped() -> int:
-        return len(Path("/proc/self/maps").read_text().splitlines())
-
     jax.clear_caches()
-    before = mapped()
-    for size in range(1, 31):
-        jax.jit(lambda x: jnp.tanh(x @ x.T).sum())(jnp.ones((size, 3)))
-    grown = mapped() - before
-    assert grown > 40
+    before = compilation_cache.mapped_regions()
+    programs = [jax.jit(lambda x: jnp.tanh(x @ x.T).sum()) for _ in range(30)]
+    for size, program in enumerate(programs, start=1):
+        program(jnp.ones((size, 3)))
+    grown = compilation_cache.mapped_regions() - before
     monkeypatch.setattr(compilation_cache, "MOST_MAPPED", 10**6)
     assert not compilation_cache.forget_compiled()
-    monkeypatch.setattr(compilation_cache, "MOST_MAPPED", before + 20)
+    assert [program._cache_size() for program in programs] == [1] * 30
+    monkeypatch.setattr(compilation_cache, "MOST_MAPPED", -1)
     assert compilation_cache.forget_compiled()
-    assert mapped() - before < 0.75 * grown
+    assert [program._cache_size() for program in programs] == [0] * 30
+    assert compilation_cache.mapped_regions() - before <= 0.75 * grown
