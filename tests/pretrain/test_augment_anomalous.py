@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_augment_events import QUICK, SCHEMA, SIZE, SLOTS, column, make_batch, mask, missing, rows_changed
+from whole_events import QUICK, SCHEMA, SIZE, SLOTS, column, make_batch, mask, missing, rows_changed
 
 from foundation.batch import TokenBatch, Tokens
 from foundation.command import load_config
