@@ -17,6 +17,7 @@ from distill_to_fpga.devices import CROSSING_NS, crossings
 from distill_to_fpga.graph import FixedPointGraph, run
 from distill_to_fpga.hls.containers import to_words
 from distill_to_fpga.hls.sources import namespace
+from distill_to_fpga.project import write_all
 from distill_to_fpga.rtl.pipeline import MARGIN
 from distill_to_fpga.rtl.project import RtlCost
 from distill_to_fpga.rtl.verilog import fill as fill_rtl
