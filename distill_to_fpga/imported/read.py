@@ -25,9 +25,11 @@ def read_reports(folder: str | Path) -> list[Reported]:
     vivados = [_of_vivado(path) for path in files if path.suffix == ".rpt"]
     found = merged([*(each for each in vivados if each is not None), *_of_vitis(files)])
     if not found:
+        passed = [path.name for path in files if path.suffix in (".rpt", ".xml")]
+        others = f"; these are none: {', '.join(passed[:8])}" if passed else ""
         raise DataError(
             f"{root} holds no report: expected report_utilization or report_timing_summary of Vivado (*.rpt), or "
-            "csynth.xml, csynth.rpt, TOP_csynth.rpt of Vitis HLS"
+            f"csynth.xml, csynth.rpt, TOP_csynth.rpt of Vitis HLS{others}"
         )
     return found
 

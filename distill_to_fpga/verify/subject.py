@@ -56,10 +56,12 @@ def opened(path: str | Path) -> Iterator[Subject]:
     """The contents of a path, every checksum compared; a bundle is unpacked for as long.
 
     Raises:
-        RunError: it is none of the three.
+        RunError: it is not there, or none of the three.
         DataError: a file is missing or changed (each is named), or the archive is damaged or unsafe.
     """
     path = Path(path)
+    if not path.exists():
+        raise RunError(f"{path}: no such bundle, export run or project; `detfm export` makes one")
     if path.is_dir() and (path / PROVENANCE).is_file():
         run = Run.open(path, "export")
         if (path / PROJECT).is_dir():

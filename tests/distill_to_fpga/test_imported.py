@@ -102,7 +102,7 @@ def test_a_latency_that_vitis_does_not_know_is_left_out(tmp_path):
     ("files", "message"),
     [
         ({}, "holds no report"),
-        ({"power_dot_rpt": "| Total On-Chip Power (W) | 0.432 |\n"}, "holds no report"),
+        ({"power_dot_rpt": "| Total On-Chip Power (W) | 0.432 |\n"}, "holds no report: .*; these are none: power.rpt"),
         ({"util_dot_rpt": utilization()[:900]}, "util.rpt: no row 'CLB LUTs'"),
         ({"util_dot_rpt": utilization().replace("10182", "10l82")}, "util.rpt: 'CLB LUTs' is '10l82'"),
         ({"util_dot_rpt": utilization().replace("| Design       : ", "| Top : ")}, "no line '| Design : NAME'"),
