@@ -194,6 +194,8 @@ def test_a_lost_file_a_broken_manifest_and_a_strange_folder_are_named(project, t
         verify_export(project)
     with pytest.raises(RunError, match="is not an exported project"):
         verify_export(tmp_path)
+    with pytest.raises(RunError, match=r"gone\.tar\.gz: no such bundle, export run or project"):
+        verify_export(tmp_path / "gone.tar.gz")
     (tmp_path / "provenance.json").write_text('{"stage": "distill"}')
     with pytest.raises(RunError, match="is a run of stage 'distill'; expected 'export'"):
         verify(tmp_path)
