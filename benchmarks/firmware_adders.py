@@ -32,23 +32,24 @@ Layer = tuple[np.ndarray, np.ndarray, np.ndarray]  # matrix[in, out], low[in], h
 Reference = tuple[int, int, int]  # a term, its shift and its sign
 
 
-def against_solvers(sizes: tuple[int, ...], quick: bool, da4ml_python: str, folder: Path) -> Figures:
-    """LUTs of all dense layers of each; quick: Yosys counts the last layer alone."""
+def against_solvers(sizes: tuple[int, ...], da4ml_python: str, folder: Path) -> Figures:
+    """LUTs of all dense layers of each."""
     layers = layers_of(sizes)
     networks = {"detfm": [ours(layer) for layer in layers]}
     for tool, python in (("da4ml", da4ml_python), ("alkaid", "")):
         if importlib.util.find_spec(tool) is None and not python:
             print(f"{tool}: no comparison, it is not installed: {HOW[tool]}")
             continue
-        networks[tool] = [rebuilt(stages, layer) for stages, layer in zip(solutions(tool, layers, python, folder), layers)]
+        networks[tool] = [
+            rebuilt(stages, layer) for stages, layer in zip(solutions(tool, layers, python, folder), layers)
+        ]
     figures: Figures = {f"lut_ratio_to_{tool}": None for tool in HOW}
     for tool, made in networks.items():
         for layer, each in zip(layers, made):
             check(tool, layer, each)
-        counted = by_yosys(tool, made[-1:] if quick else made, folder)
+        counted = by_yosys(tool, made, folder)
         rule = sum(each.luts for each in made)
-        which = " of the last layer" if quick else ""
-        print(f"  {tool:<7} {sum(each.adders for each in made):,} adders, {rule:,} LUT by the rule; Yosys{which}: "
+        print(f"  {tool:<7} {sum(each.adders for each in made):,} adders, {rule:,} LUT by the rule; Yosys: "
               f"{'not installed (apt install yosys)' if counted is None else f'{counted:,}'}")  # fmt: skip
         figures[f"adder_luts_yosys_{tool}"] = counted
         if tool in HOW:

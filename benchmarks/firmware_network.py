@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from distill_to_fpga.estimate import estimate
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, run
+from distill_to_fpga.hls.sources import namespace
+from distill_to_fpga.rtl.yosys import synthesize
 from distill_to_fpga.target import Asked
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import make_vectors
@@ -22,6 +26,7 @@ from foundation.errors import MissingToolError
 
 SIZES = (16, 64, 32, 32, 5)
 SMALL = (16, 16, 8, 5)
+TIMED = ("hls", "rtl")  # whose exports have a goal
 FIRMWARE = ("hls", "rtl", "emulator", "board", "hls4ml")
 Figures = dict[str, float | int | None]
 
@@ -49,18 +54,11 @@ def seconds(work: Callable[[int], Any], repeats: int = 3) -> float:
     return statistics.median(times)
 
 
-def through_firmware(sizes: tuple[int, ...], count: int, folder: Path) -> Figures:
-    """Times of export, builds and verification; the interpreter's speed."""
+def through_firmware(sizes: tuple[int, ...], count: int, quick: bool, folder: Path) -> Figures:
+    """Times of export, builds and verification; the interpreter's speed; Yosys' count of our RTL."""
     graph = network(sizes)
     asked = Asked(make_vectors(graph, count=2000))
-    exporting: dict[str, float | None] = {}
-    for name in FIRMWARE:
-        try:
-            timed = 3 if name in ("hls", "rtl") else 1
-            exporting[name] = seconds(lambda n: TARGETS[name].write(graph, folder / f"{name}_{n}", asked), timed)
-        except MissingToolError as error:
-            exporting[name] = None
-            print(f"{name}: not exported: {error}")
+    exporting = {name: exported(name, graph, asked, folder) for name in (TIMED if quick else FIRMWARE)}
     subject = of_projects([folder / f"{name}_0" for name, spent in exporting.items() if spent is not None])
     start = time.perf_counter()
     result = examine(subject, count=count)
@@ -78,7 +76,26 @@ def through_firmware(sizes: tuple[int, ...], count: int, folder: Path) -> Figure
         "vectors": result.vectors,
         "mismatches": sum(result.mismatches.values()),
         "inferences_per_s": len(rows) / seconds(lambda n: run(graph, {"inputs": rows})),
+        "luts": estimate(graph).total("luts"),
+        "luts_yosys": None if quick else counted(graph, folder / "rtl_0"),
     }
+
+
+def exported(name: str, graph: FixedPointGraph, asked: Asked, folder: Path) -> float | None:
+    """Seconds, the median of three where there is a goal; None, and a line, where something is not installed."""
+    try:
+        return seconds(lambda n: TARGETS[name].write(graph, folder / f"{name}_{n}", asked), 3 if name in TIMED else 1)
+    except MissingToolError as error:
+        print(f"  {name}: not exported: {' '.join(str(error).split())}")
+        return None
+
+
+def counted(graph: FixedPointGraph, project: Path) -> int | None:
+    """LUTs of an RTL project by Yosys."""
+    if shutil.which("yosys") is None or not project.exists():
+        print("  the RTL is not counted: apt install yosys")
+        return None
+    return synthesize(sorted((project / "src").rglob("*.v")), namespace(graph)).luts
 
 
 def lines(result: VerifyResult) -> list[str]:

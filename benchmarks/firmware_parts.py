@@ -29,18 +29,19 @@ GOALS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small network, 10,000 vectors, shapes through C++ only")
+    parser.add_argument("--quick", action="store_true", help="a small network, 10,000 vectors, fewer targets")
     parser.add_argument("--only", choices=("network", "adders", "shapes"))
     parser.add_argument("--da4ml-python", default="", help="Python of an environment with da4ml")
     arguments = parser.parse_args()
     quick, count = arguments.quick, 10_000 if arguments.quick else 100_000
+    sizes = SMALL if quick else SIZES
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="detfm-firmware-") as name:
         folder = Path(name)
         if arguments.only in (None, "network"):
-            figures |= through_firmware(SMALL if quick else SIZES, count, folder)
+            figures |= through_firmware(sizes, count, quick, folder)
         if arguments.only in (None, "adders"):
-            figures |= against_solvers(SIZES, quick, arguments.da4ml_python, folder)
+            figures |= against_solvers(sizes, arguments.da4ml_python, folder)
         if arguments.only in (None, "shapes"):
             figures |= through_targets(count, quick, folder)
     publish("firmware", figures, GOALS)

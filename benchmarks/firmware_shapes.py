@@ -38,7 +38,7 @@ from foundation.store import Store
 from foundation.store.ingest import ingest
 
 CROSSINGS = 4000
-QUICK = ("hls", "emulator")
+QUICK = ("hls",)
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,19 @@ def through_targets(count: int, quick: bool, folder: Path) -> Figures:
         metrics = made.read("metrics.json")
         print(f"{name}: {metrics['nonzero_weights']:,} of {metrics['weights']:,} weights not zero; {', '.join(wanted)} "
               f"exported in {exporting:.1f} s{'' if quick else ', synthesis included'}")  # fmt: skip
-        print(f"  {'target':<16} {'vectors':>9} {'mismatches':>10} {'build s':>8} {'run s':>7} {'LUT':>7} {'Yosys':>7}")
+        print(row("target", "vectors", "mismatches", "build s", "run s", "LUT", "Yosys"))
         for executor, wrong in result.mismatches.items():
-            counts = luts(executor, metrics)
-            print(f"  {executor:<16} {result.vectors:>9,} {wrong:>10,} {result.seconds.get(f'{executor} build', 0):>8.1f} "
-                  f"{result.seconds.get(executor, 0):>7.1f} {counts[0]:>7} {counts[1]:>7}")  # fmt: skip
+            times = [f"{result.seconds.get(key, 0.0):.1f}" for key in (f"{executor} build", executor)]
+            print(row(executor, f"{result.vectors:,}", f"{wrong:,}", *times, *luts(executor, metrics)))
         for executor, why in result.not_run.items():
             print(f"  {executor:<16} refused: {' '.join(why.split())}")
         figures[f"{name}_mismatches"] = sum(result.mismatches.values())
         figures[f"{name}_targets"] = sum(executor in TARGETS for executor in result.mismatches)
     return figures
+
+
+def row(target: str, *cells: str) -> str:
+    return f"  {target:<16}" + "".join(f"{cell:>11}" for cell in cells)
 
 
 def luts(target: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -101,7 +104,9 @@ def untrained(shape: Shape, folder: Path) -> Run:
     normal = AnomalyConfig(rows=RowsConfig(label="sample", classes=("data",)))
     teacher = Run.create(folder / "teacher", ANOMALY, config=normal, schema=store.schema, inputs={"store": store.path})
     inputs = {"teacher": teacher.path, "store": store.path}
-    run = Run.create(folder / "student", "distill", config=cfg, schema=store.schema, inputs=inputs, seeds={"student": 0})
+    run = Run.create(
+        folder / "student", "distill", config=cfg, schema=store.schema, inputs=inputs, seeds={"student": 0}
+    )
     save_student(run.path / STUDENT, made, layout)
     run.write(TRANSFORM, to_dict(ScoreTransform.of(np.linspace(1, 9, 50), "log")))
     run.write("metrics.json", {"student": estimate(lower(made, layout)).to_dict()})

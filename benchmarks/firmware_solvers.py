@@ -1,6 +1,6 @@
 """Adder networks of da4ml and alkaid, as plain numbers. Runs in any environment that has one of them (see firmware.py):
 
-    python firmware_solvers.py da4ml|alkaid LAYERS.npz        one JSON line for each `matrix_N`, `low_N`, `high_N`
+python firmware_solvers.py da4ml|alkaid LAYERS.npz        one JSON line for each `matrix_N`, `low_N`, `high_N`
 """
 
 from __future__ import annotations
