@@ -19,6 +19,7 @@ GOALS = {
     "lut_ratio_to_hgq2": "<= 0.9",
     "lut_ratio_largest": "<= 1",
     "step_time_ratio_to_hgq2": "<= 1",
+    "student_seconds": "<= 300",
     "distil_gain_2k": "> 1",
     "kept_8bit": ">= 0.9",
 }
