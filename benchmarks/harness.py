@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+if HERE in sys.path:  # to the end: `pretrain` and `finetune` are the packages, not the benchmarks in this folder
+    sys.path.remove(HERE)
+    sys.path.append(HERE)
 
 
 def machine() -> dict[str, str | int | None]:
