@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from distill_to_fpga.lower import lower
 from distill_to_fpga.objective import DistillConfig, Examples
 from distill_to_fpga.rtl.replay import replay
 from distill_to_fpga.students import Student, StudentConfig, predict_exact
+from distill_to_fpga.students.settings import TablesConfig
 
 OTHER_SIDE = Path(__file__).parent / "students_hgq2.py"
 BATCH = 512
@@ -31,22 +32,35 @@ COUNTERS = ("da4ml", "alkaid")
 
 @dataclass(frozen=True)
 class Network:
-    """What both sides train: layers of each token (none: all inputs side by side), their sum, layers after it."""
+    """What both sides train: layers of each token (none: all inputs side by side), their sum, layers after it.
+
+    Attributes:
+        tables: layers of look-up tables: ours as KANELÉ's, theirs those of HGQ-LUT. da4ml's side of `cost` has none.
+    """
 
     hidden: tuple[int, ...]
     budgets: tuple[int, ...]
     betas: tuple[float, ...]
     phi: tuple[int, ...] = ()
+    tables: bool = False
 
     def student(self, tokens: int) -> StudentConfig:
+        if self.tables:
+            return StudentConfig(kind="lut", tokens=tokens, tables=TablesConfig(self.hidden))
         if self.phi:
             return StudentConfig(kind="deepsets", tokens=tokens, phi=self.phi, rho=self.hidden)
         return StudentConfig(kind="mlp", tokens=tokens, hidden=self.hidden)
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return COUNTERS[1:] if self.tables else COUNTERS
 
 
 OBSERVABLES = Network(
     hidden=(64, 32, 32), budgets=(600, 1000, 1700, 2800, 4600, 7500), betas=(1e-4, 5e-5, 3e-5, 1.5e-5, 8e-6, 4e-6)
 )
+
+TABLES = Network(hidden=(16,), budgets=(400, 700, 1200, 2000), betas=(3e-5, 1.2e-5, 5e-6, 2e-6), tables=True)
 
 
 def constituents(tokens: int) -> Network:
@@ -109,15 +123,15 @@ def trained(path: Path, network: Network, python: str, steps: int, seeds: int) -
     found, data = Compared(), arrays(path)
     for seed in range(seeds):
         mine = list(ours(data, network, steps, seed, path.parent))
-        if python:
+        if python and "da4ml" in network.counters:
             costs = other_side(python, "cost", *(each["graph"] for each in mine))
             assert not any(each["mismatches"] for each in costs), "da4ml and the golden model differ"
             mine = [record | {"da4ml": cost["luts"]} for record, cost in zip(mine, costs)]
         found.ours += mine
         shown("ours", mine)
         if python:
-            settings = HGQ2 | {"steps": steps, "seed": seed, "hidden": network.hidden, "phi": network.phi}
-            found.theirs += other_side(python, "train", str(path), json.dumps(settings | {"betas": network.betas}))
+            settings = HGQ2 | asdict(network) | {"steps": steps, "seed": seed}
+            found.theirs += other_side(python, "train", str(path), json.dumps(settings))
             shown("HGQ2", found.theirs[-len(network.betas) :])
     return found
 
@@ -137,7 +151,7 @@ def against_hgq2(name: str, path: Path, network: Network, python: str, steps: in
         print("without --hgq-python there is no other side: pip install hgq2 da4ml alkaid keras jax jaxtyping")
         return {f"lut_ratio_to_hgq2{end}": None, f"step_time_ratio_to_hgq2{end}": None}
     figures: dict[str, Any] = {}
-    for counter in COUNTERS:
+    for counter in network.counters:
         points, kind = found.fronts(counter), "" if counter == "da4ml" else f"_by_{counter}"
         for side, each in zip(("ours", "HGQ2"), points):
             for luts, value in sorted(each):

@@ -51,7 +51,7 @@ def fitted(x: dict[str, np.ndarray], y: dict[str, np.ndarray], beta: float, sett
     """A trained model and the seconds per step without the first epoch, in which it is compiled."""
     import keras
     from hgq.config import LayerConfigScope, QuantizerConfigScope
-    from hgq.layers import QDense, QSum
+    from hgq.layers import QDense, QDenseT, QSum
 
     keras.utils.set_random_seed(settings["seed"])
     weights = QuantizerConfigScope(
@@ -60,10 +60,15 @@ def fitted(x: dict[str, np.ndarray], y: dict[str, np.ndarray], beta: float, sett
     flow = QuantizerConfigScope(q_type="kif", place="datalane", overflow_mode="WRAP", round_mode="RND")
     with weights, flow, LayerConfigScope(enable_ebops=True, beta0=beta):
         layers: list[Any] = [keras.layers.Input(x["train"].shape[1:])]
-        layers += [QDense(width, activation="relu") for width in settings["phi"]]
-        layers += [QSum(axes=1)] if settings["phi"] else []
-        layers += [QDense(width, activation="relu") for width in settings["hidden"]]
-        model = keras.Sequential([*layers, QDense(int(y["train"].max()) + 1)])
+        classes = int(y["train"].max()) + 1
+        if settings["tables"]:
+            layers += [QDenseT(width) for width in (*settings["hidden"], classes)]
+        else:
+            layers += [QDense(width, activation="relu") for width in settings["phi"]]
+            layers += [QSum(axes=1)] if settings["phi"] else []
+            layers += [QDense(width, activation="relu") for width in settings["hidden"]]
+            layers += [QDense(classes)]
+        model = keras.Sequential(layers)
     batch, steps = settings["batch"], settings["steps"]
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=settings["learning_rate"], warmup_steps=steps // 20

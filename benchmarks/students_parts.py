@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 
 from harness import publish
-from students_against import OBSERVABLES, against_hgq2, constituents
+from students_against import OBSERVABLES, TABLES, against_hgq2, constituents
 from students_data import constituents_file, observables_file
 from students_distil import measured as distilled
 
 from foundation.store import Store
 from foundation.store.ingest import ingest
 
+PARTS = ["observables", "tables", "constituents", "distil"]
 ROOT = Path(__file__).parent.parent
 GOALS = {
     "lut_ratio_to_hgq2": "<= 0.9",
@@ -30,23 +31,24 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1,000 steps and one seed, in which HGQ2 hardly shrinks")
     parser.add_argument("--steps", type=int, default=8000, help="of every training, on both sides")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", choices=("observables", "constituents", "distil"))
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--tokens", type=int, nargs="+", default=[8, 16, 32], help="constituents of a jet")
     parser.add_argument("--jets", type=Path, default=ROOT / "samples" / "jets.root", help="five classes of jets")
     parser.add_argument("--schema", default="data/jets")
     parser.add_argument("--hgq-python", default="", help="Python of an environment with hgq2, da4ml and alkaid")
     arguments = parser.parse_args()
     steps, seeds = (1000, 1) if arguments.quick else (arguments.steps, arguments.seeds)
-    parts = [arguments.only] if arguments.only else ["observables", "constituents", "distil"]
+    parts = [arguments.only] if arguments.only else PARTS
     figures: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory(prefix="detfm-students-") as name:
         folder = Path(name)
         common = arguments.hgq_python, steps, seeds
         if parts != ["distil"]:
             store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store"))
-        if "observables" in parts:
-            path = observables_file(store, folder / "observables.npz")
-            figures |= against_hgq2("16 observables", path, OBSERVABLES, *common)
+        for part, network in (("observables", OBSERVABLES), ("tables", TABLES)):
+            if part in parts:
+                path = observables_file(store, folder / f"{part}.npz")
+                figures |= against_hgq2(part, path, network, *common)
         if "constituents" in parts:
             for tokens in arguments.tokens[:1] if arguments.quick else arguments.tokens:
                 path = constituents_file(store, folder / f"constituents{tokens}.npz", tokens)
