@@ -9,12 +9,12 @@ from pathlib import Path
 from harness import publish
 from students_against import OBSERVABLES, TABLES, against_hgq2, constituents
 from students_data import constituents_file, observables_file
-from students_distil import measured as distilled
+from students_distil import eight_bits, gains, student_seconds
 
 from foundation.store import Store
 from foundation.store.ingest import ingest
 
-PARTS = ["observables", "tables", "constituents", "distil"]
+PARTS = ["observables", "tables", "constituents", "distil", "eight_bits"]
 ROOT = Path(__file__).parent.parent
 GOALS = {
     "lut_ratio_to_hgq2": "<= 0.9",
@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="detfm-students-") as name:
         folder = Path(name)
         common = arguments.hgq_python, steps, seeds
-        if parts != ["distil"]:
+        if set(parts) & {"observables", "tables", "constituents"}:
             store = Store.open(ingest([arguments.jets], schema=arguments.schema, out=folder / "store"))
         for part, network in (("observables", OBSERVABLES), ("tables", TABLES)):
             if part in parts:
@@ -54,5 +54,7 @@ def main() -> None:
                 path = constituents_file(store, folder / f"constituents{tokens}.npz", tokens)
                 figures |= against_hgq2(f"{tokens} constituents", path, constituents(tokens), *common)
         if "distil" in parts:
-            figures |= distilled(folder / "distil", steps, seeds)
+            figures |= student_seconds(folder / "distil") | gains(folder / "distil", steps, seeds)
+        if "eight_bits" in parts:
+            figures |= eight_bits(folder / "distil", steps, seeds)
     publish("students", figures, GOALS)
