@@ -7,8 +7,15 @@ import operator
 import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+if HERE in sys.path:  # to the end: `pretrain` and `finetune` are the packages, not the benchmarks in this folder
+    sys.path.remove(HERE)
+    sys.path.append(HERE)
 
 
 def machine() -> dict[str, str | int | None]:

@@ -1,6 +1,7 @@
-"""The other side of benchmarks/students.py: HGQ2 trains, da4ml counts. Runs in an environment of its own, which
-`pip install hgq2 da4ml keras jax` makes; called by students.py, with a file of numbers in and lines of JSON out.
+"""The other side of benchmarks/students.py: HGQ2 trains, da4ml and alkaid count. Called by students.py, with a file of
+numbers in and lines of JSON out, in an environment of its own:
 
+    pip install hgq2 da4ml alkaid keras jax jaxtyping threadpoolctl
     python students_hgq2.py train DATA.npz SETTINGS.json     one record per beta of the settings
     python students_hgq2.py cost GRAPH.json ...              what da4ml takes for our graphs
 """
@@ -22,22 +23,27 @@ SCALE = 64.0  # counts per standard deviation of the inputs
 
 def train(data: str, settings: dict[str, Any]) -> None:
     """The recipe of HGQ2's documentation: widths of weights `kbi`, saturating, of data `kif`, wrapping; Adam; beta."""
-    from da4ml.converter import trace_model
-    from da4ml.trace import comb_trace
+    import alkaid.converter
+    import alkaid.trace
+    import da4ml.converter
+    import da4ml.trace
     from hgq.utils import trace_minmax
 
     with np.load(data) as file:
         x = {split: file[split].astype(np.float32) / SCALE for split in ("train", "val", "test")}
+        if not settings["phi"]:
+            x = {split: values.reshape(len(values), -1) for split, values in x.items()}
         y = {split: file[f"y_{split}"] for split in x}
     for beta in settings["betas"]:
         model, seconds = fitted(x, y, beta, settings)
-        ebops = float(trace_minmax(model, x["train"].reshape(len(x["train"]), -1)))
+        ebops = float(trace_minmax(model, x["train"]))
         record = {"beta": beta, "ebops": ebops, "seconds": seconds, "seed": settings["seed"]}
         for split in ("val", "test"):
-            said = model.predict(x[split].reshape(len(x[split]), -1), verbose=0, batch_size=4096).argmax(-1)
+            said = model.predict(x[split], verbose=0, batch_size=4096).argmax(-1)
             record[split] = float((said == y[split]).mean())
-        inputs, outputs = trace_model(model)
-        record["luts"] = float(comb_trace(inputs, outputs).cost)
+        record["da4ml"] = float(da4ml.trace.comb_trace(*da4ml.converter.trace_model(model)).cost)
+        adder = (1, 1, -1)  # an adder costs its cells, as in ours
+        record["alkaid"] = float(alkaid.trace.trace(*alkaid.converter.trace_model(model, hwconf=adder)).cost)
         print(json.dumps(record), flush=True)
 
 
@@ -45,7 +51,7 @@ def fitted(x: dict[str, np.ndarray], y: dict[str, np.ndarray], beta: float, sett
     """A trained model and the seconds per step without the first epoch, in which it is compiled."""
     import keras
     from hgq.config import LayerConfigScope, QuantizerConfigScope
-    from hgq.layers import QDense
+    from hgq.layers import QDense, QDenseT, QSum
 
     keras.utils.set_random_seed(settings["seed"])
     weights = QuantizerConfigScope(
@@ -53,9 +59,16 @@ def fitted(x: dict[str, np.ndarray], y: dict[str, np.ndarray], beta: float, sett
     )
     flow = QuantizerConfigScope(q_type="kif", place="datalane", overflow_mode="WRAP", round_mode="RND")
     with weights, flow, LayerConfigScope(enable_ebops=True, beta0=beta):
-        layers: list[Any] = [keras.layers.Input((int(np.prod(x["train"].shape[1:])),))]
-        layers += [QDense(width, activation="relu") for width in settings["hidden"]]
-        model = keras.Sequential([*layers, QDense(int(y["train"].max()) + 1)])
+        layers: list[Any] = [keras.layers.Input(x["train"].shape[1:])]
+        classes = int(y["train"].max()) + 1
+        if settings["tables"]:
+            layers += [QDenseT(width) for width in (*settings["hidden"], classes)]
+        else:
+            layers += [QDense(width, activation="relu") for width in settings["phi"]]
+            layers += [QSum(axes=1)] if settings["phi"] else []
+            layers += [QDense(width, activation="relu") for width in settings["hidden"]]
+            layers += [QDense(classes)]
+        model = keras.Sequential(layers)
     batch, steps = settings["batch"], settings["steps"]
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=settings["learning_rate"], warmup_steps=steps // 20
@@ -65,14 +78,7 @@ def fitted(x: dict[str, np.ndarray], y: dict[str, np.ndarray], beta: float, sett
     epochs = max(round(steps * batch / len(y["train"])), 1)
     marks: list[float] = []
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: marks.append(time.monotonic()))
-    model.fit(
-        x["train"].reshape(len(x["train"]), -1),
-        y["train"],
-        batch_size=batch,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[clock],
-    )
+    model.fit(x["train"], y["train"], batch_size=batch, epochs=epochs, verbose=0, callbacks=[clock])
     per_epoch = np.median(np.diff(marks)) if len(marks) > 1 else float("nan")
     return model, float(per_epoch / max(len(y["train"]) // batch, 1))
 

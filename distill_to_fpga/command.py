@@ -15,6 +15,7 @@ from distill_to_fpga.distill import Distilled, distill
 from distill_to_fpga.inputs import hardware_layout
 from distill_to_fpga.objective import Examples
 from distill_to_fpga.prune import PruneConfig
+from distill_to_fpga.started import started
 from distill_to_fpga.students import save_student
 from distill_to_fpga.taught import Taggers
 from distill_to_fpga.written import describe, write_history
@@ -30,6 +31,7 @@ def distill_run(
     cfg: DistillRunConfig,
     out: str | Path,
     store: str | Path | None = None,
+    start: str | Path | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Distils a finetune or anomaly run into a student; for the latter see `distill_to_fpga.anomaly.distill`.
@@ -41,6 +43,7 @@ def distill_run(
     Args:
         teacher: a finetune or anomaly run.
         store: the data, if it has moved.
+        start: a distill run of the same shape, whose student this one begins as: to shrink it further, say.
         out: run folder to write.
 
     Raises:
@@ -48,18 +51,22 @@ def distill_run(
     """
     origin = Run.open(teacher, "finetune", ANOMALY)
     if origin.stage == ANOMALY:
-        return distill_score(origin, cfg=cfg, out=out, store=store, overwrite=overwrite)
+        return distill_score(origin, cfg=cfg, out=out, store=store, start=start, overwrite=overwrite)
     teachers = Taggers.load(origin, cfg, store, embeds=cfg.distill.embeds)
     schema, task = teachers.board.schema, teachers.taggers[0].task
     layout = hardware_layout(
         schema, cfg.modality or next(iter(schema.modalities)), cfg.student.features, cfg.student.tokens
     )
+    first = None if start is None else started(start, layout)
     make_room(Path(out), "distill", overwrite)
     train, validation = teachers.train(layout, cfg.stores.extra), teachers.examples(layout, "val")
-    student = distill(cfg.distill, cfg.student, train, task.classes, task.regression, validation, cfg.seed, layout)
+    names = task.classes, task.regression
+    student = distill(cfg.distill, cfg.student, train, *names, validation, cfg.seed, layout, first)
     inputs: dict[str, Any] = {"teacher": teacher, "store": teachers.board.path}
     inputs |= {"teacher_store": teachers.data.path} if teachers.paired else {}
-    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.ensemble, 2)}
+    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.ensemble, 2)} | (
+        {} if start is None else {"start": start}
+    )
     run = Run.create(
         out,
         "distill",
@@ -98,11 +105,14 @@ def train_reference(
 
 
 COMMAND = Command(
-    run=lambda args: distill_run(args.teacher, cfg=args.cfg, out=args.out, store=args.store, overwrite=args.overwrite),
+    run=lambda args: distill_run(
+        args.teacher, cfg=args.cfg, out=args.out, store=args.store, start=args.start, overwrite=args.overwrite
+    ),
     config=DistillRunConfig,
     arguments=lambda parser: (
         parser.add_argument("teacher", help="a finetune or anomaly run"),
         parser.add_argument("--store", help="the data, if it has moved"),
+        parser.add_argument("--start", help="a distill run of the same shape to begin as"),
         parser.add_argument("--out", default="runs/student", help="run folder to write"),
         parser.add_argument("--overwrite", action="store_true", help="replace a distill run at --out"),
     ),

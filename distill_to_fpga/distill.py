@@ -25,6 +25,7 @@ from distill_to_fpga.objective import DistillConfig, Examples, checked, losses
 from distill_to_fpga.prune import Mask, factors, masks
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, freeze, quantize_after_training, scaling_of
+from distill_to_fpga.students.begin import begun
 from distill_to_fpga.students.student import size
 from foundation.errors import TrainingError
 from foundation.progress import progress
@@ -57,6 +58,7 @@ def distill(
     validation: Examples | None = None,
     seed: int = 0,
     layout: HardwareLayout | None = None,
+    start: Student | None = None,
 ) -> Distilled:
     """Trains a student on `train` and calibrates its activations on the same examples.
 
@@ -71,6 +73,7 @@ def distill(
         validation: examples for the history's `validation_accuracy`.
         seed: of the initial weights and the order of examples.
         layout: of the inputs, whose widths a budget in LUTs counts; default: as wide as these examples are.
+        start: a student of this shape to begin as.
 
     Raises:
         ConfigError: settings out of range.
@@ -84,16 +87,18 @@ def distill(
     after = config.quantize_after if student_config.quantized else 0
     trained_as = replace(student_config, quantized=False) if after else student_config
     student = build_student(trained_as, offset, shift, classes, regressions, seed)
-    start = time.monotonic()
+    if start is not None:
+        student = begun(student, start)
+    began = time.monotonic()
     if student_config.kind == "trees":
         grown, record = grow(student, config, train, layout or layout_of(np.asarray(train.integers)), seed)
-        return Distilled(grown, [record], time.monotonic() - start)
+        return Distilled(grown, [record], time.monotonic() - began)
     trained, history = _train(student, config, train, validation, seed, layout)
     if after:
         trained = quantize_after_training(trained, np.asarray(train.integers), after)
     elif student_config.quantized:
         trained = freeze(trained, np.asarray(train.integers))
-    return Distilled(trained, history, time.monotonic() - start)
+    return Distilled(trained, history, time.monotonic() - began)
 
 
 def _train(

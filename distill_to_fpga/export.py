@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from distill_to_fpga.bundle.write import Release, write_bundle
 from distill_to_fpga.config import STUDENT
 from distill_to_fpga.estimate import Estimate, estimate
 from distill_to_fpga.graph import FixedPointGraph, GraphError
+from distill_to_fpga.hls4ml_project.model import Settings
+from distill_to_fpga.hls4ml_project.target import Hls4mlTarget
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.lower import lower
 from distill_to_fpga.project import PROJECT, InputFeature, Interface
 from distill_to_fpga.search.kept import chosen
 from distill_to_fpga.students import Student, load_student
-from distill_to_fpga.target import Asked, Cost
+from distill_to_fpga.target import Asked, Cost, Target
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import make_vectors
 from foundation.command import Command
@@ -53,6 +55,7 @@ class ExportConfig:
         seed: of the random vectors.
         synthesis: count the cells of an RTL project with Yosys, where that is installed.
         licence: of the weights, an SPDX name such as Apache-2.0 or CC-BY-4.0; empty: a bundle says that none is stated.
+        hls4ml: of target hls4ml.
     """
 
     name: str = "student"
@@ -64,6 +67,7 @@ class ExportConfig:
     seed: int = 0
     synthesis: bool = True
     licence: str = ""
+    hls4ml: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         if self.clock_ns <= 0 or self.version < 0 or self.vectors < 0:
@@ -72,6 +76,11 @@ class ExportConfig:
     @property
     def archive(self) -> str:
         return archive_name(self.name, self.version)
+
+    def targets(self, names: Iterable[str]) -> dict[str, Target]:
+        """Back ends with what is set of them."""
+        made = TARGETS | {Hls4mlTarget.name: Hls4mlTarget(self.hls4ml)}
+        return {name: made[name] for name in names}
 
 
 def export(
@@ -111,7 +120,8 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:  # a failure leaves no run
         root = Path(scratch) / cfg.archive.removesuffix(".tar.gz")
-        written = write_projects(root / TARGETS_FOLDER, made.graph, made.asked, wanted, BUNDLE in targets)
+        among = cfg.targets(TARGETS if BUNDLE in targets else wanted)
+        written = write_projects(root / TARGETS_FOLDER, made.graph, made.asked, among, wanted)
         if BUNDLE in targets:
             write_bundle(root, release(made, written, measured, cfg))
             pack(root, Path(scratch) / cfg.archive)
@@ -187,16 +197,18 @@ class Written:
     left_out: dict[str, str]
 
 
-def write_projects(folder: Path, graph: FixedPointGraph, asked: Asked, wanted: Sequence[str], bundled: bool) -> Written:
-    """Writes `folder/TARGET` of the targets wanted, and of all others for a bundle.
+def write_projects(
+    folder: Path, graph: FixedPointGraph, asked: Asked, targets: Mapping[str, Target], wanted: Sequence[str]
+) -> Written:
+    """Writes `folder/TARGET` of every target, those that are not wanted if they can be.
 
     Raises:
         ToolError, GraphError: a target that is wanted cannot be written, or none can.
     """
     found = Written({}, {})
-    for name in TARGETS if bundled else wanted:
+    for name, target in targets.items():
         try:
-            found.costs[name] = TARGETS[name].write(graph, folder / name, asked)
+            found.costs[name] = target.write(graph, folder / name, asked)
         except (MissingToolError, GraphError) as error:
             if name in wanted:
                 raise

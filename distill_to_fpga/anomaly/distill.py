@@ -19,6 +19,7 @@ from distill_to_fpga.distill import Distilled, distill
 from distill_to_fpga.inputs import HardwareLayout, hardware_integers
 from distill_to_fpga.objective import Examples
 from distill_to_fpga.prune import PruneConfig
+from distill_to_fpga.started import started
 from distill_to_fpga.students import SCORE, Student, load_student, predict, predict_exact, save_student
 from distill_to_fpga.written import describe, write_history
 from foundation.command import load_config, to_dict
@@ -44,7 +45,13 @@ class ScoreStudent:
 
 
 def distill_score(
-    origin: Run, *, cfg: DistillRunConfig, out: str | Path, store: str | Path | None = None, overwrite: bool = False
+    origin: Run,
+    *,
+    cfg: DistillRunConfig,
+    out: str | Path,
+    store: str | Path | None = None,
+    start: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Distils an anomaly run into a student with one score. No label is used but the one that says what is normal.
 
@@ -54,6 +61,7 @@ def distill_score(
     Args:
         origin: a run of stage `anomaly`.
         store: the teacher's data, if it has moved.
+        start: a distill run of the same shape, whose student this one begins as.
         out: run folder to write.
 
     Raises:
@@ -63,12 +71,14 @@ def distill_score(
     cfg.score.check()
     teacher = Teacher.load(origin, cfg, store)
     layout = teacher.layout(cfg)
+    first = None if start is None else started(start, layout)
     make_room(Path(out), "distill", overwrite)
     train = training_crossings(teacher, layout, cfg)
     validation = teacher.crossings("val", layout, normal_classes(teacher)) if _has(teacher, "val") else None
-    found = train_score(cfg, train, validation, layout)
+    found = train_score(cfg, train, validation, layout, first)
     inputs = {"teacher": origin.path, "store": teacher.board.path}
     inputs |= {"teacher_store": teacher.data.path} if teacher.paired else {}
+    inputs |= {} if start is None else {"start": Path(start)}
     schema = teacher.board.schema
     run = Run.create(out, "distill", config=cfg, schema=schema, inputs=inputs, seeds={"student": cfg.seed})
     save_student(run.path / STUDENT, found.distilled.student, layout)
@@ -123,7 +133,11 @@ def normal_classes(teacher: Teacher) -> tuple[str, ...] | None:
 
 
 def train_score(
-    cfg: DistillRunConfig, train: Crossings, validation: Crossings | None = None, layout: HardwareLayout | None = None
+    cfg: DistillRunConfig,
+    train: Crossings,
+    validation: Crossings | None = None,
+    layout: HardwareLayout | None = None,
+    start: Student | None = None,
 ) -> ScoreStudent:
     """Trains a student on crossings that the teacher has scored; `cfg.student.score_bits` must be set.
 
@@ -134,7 +148,7 @@ def train_score(
     settings = dataclasses.replace(cfg.distill, alpha=0.0)
     examples = _examples(train, transform, cfg.score)
     held_out = None if validation is None else _examples(validation, transform, cfg.score)
-    made = distill(settings, cfg.student, examples, (), (SCORE,), held_out, cfg.seed, layout)
+    made = distill(settings, cfg.student, examples, (), (SCORE,), held_out, cfg.seed, layout, start)
     return ScoreStudent(made, transform)
 
 

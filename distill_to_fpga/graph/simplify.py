@@ -4,6 +4,7 @@
 - Rounding half up is truncation after half an LSB has been added; behind a dense layer its bias, an operand of the
   adder tree already, brings that half along.
 - A channel of a dense layer that a quantiser leaves no bits is not computed.
+- What is constant, and what nothing reads: see `trim`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 
 from distill_to_fpga.graph import ops
 from distill_to_fpga.graph.graph import FixedPointGraph, Node
+from distill_to_fpga.graph.trim import without_constants, without_unread
 from distill_to_fpga.graph.types import IntArray, ints
 
 
 def simplify(graph: FixedPointGraph) -> FixedPointGraph:
     """The graph with all rewritings applied; its ports, and the values at them, stay."""
-    for rewrite in (without_relu, rounded_by_bias):
+    for rewrite in (without_constants, without_unread, without_relu, rounded_by_bias):
         graph = rewrite(graph)
     return graph
 

@@ -22,11 +22,11 @@ class Hls4mlTarget(Target):
     """A project as hls4ml writes it, simulated by g++.
 
     Attributes:
-        settings: back end and reuse factor; those of `detfm export` are the default.
+        settings: back end and reuse factor.
     """
 
     name = "hls4ml"
-    help = "hls4ml project for Vitis (extra hls4ml)"
+    help = "hls4ml project for Vitis or oneAPI (extra hls4ml; --cfg.hls4ml.*)"
 
     def __init__(self, settings: Settings = DEFAULT):
         self.settings = settings

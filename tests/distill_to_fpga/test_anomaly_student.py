@@ -62,6 +62,19 @@ def test_the_student_ranks_crossings_as_its_teacher_does(line):
     assert ratio == pytest.approx(1, abs=0.15), "the score can be turned back into the teacher's"
 
 
+def test_a_student_begins_as_another_run_s(line, tmp_path):
+    """One step of learning rate 0 changes nothing."""
+    still = replace(SMALL, distill=DistillConfig(steps=1, batch=64))
+    begun = distill_score(Run.open(line / "teacher"), cfg=still, out=tmp_path / "s", start=line / "student")
+    assert begun.input("start").samefile(line / "student")
+    store = line / "data/store"
+    assert (student_scores(begun, store) == student_scores(line / "student", store)).all()
+    fewer = replace(still, student=replace(still.student, tokens=PLACES - 1))
+    with pytest.raises(ConfigError, match=f"--start: .* reads {PLACES} tokens .*; this one {PLACES - 1} tokens of"):
+        distill_score(Run.open(line / "teacher"), cfg=fewer, out=tmp_path / "t", start=line / "student")
+    assert not (tmp_path / "t").exists()
+
+
 def test_evaluation_says_what_is_kept(line):
     detfm("evaluate", line / "student", "--cfg.replicas", 20, "--out", line / "evaluation")
     found = figures(line / "evaluation")

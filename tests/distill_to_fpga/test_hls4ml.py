@@ -10,6 +10,7 @@ import pytest
 import yaml
 from example_graphs import every_operation, network
 from small_students import LAYOUT, jets, student
+from untrained_runs import untrained
 
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, GraphError, as_read, run
 from distill_to_fpga.hls.containers import to_words
@@ -24,6 +25,7 @@ from distill_to_fpga.target import Asked
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import Vectors, make_vectors, out_of_range
 from distill_to_fpga.verify import verify_export
+from foundation.cli import dispatch
 from foundation.errors import ConfigError, MissingToolError
 
 pytest.importorskip("hls4ml", reason="hls4ml is not installed: pip install 'detfm[hls4ml]'")
@@ -166,6 +168,19 @@ def test_oneapi_is_written_and_says_that_it_was_not_compiled(tmp_path):
     assert "**not compiled** here" in (tmp_path / "p/README.md").read_text()
     with pytest.raises(MissingToolError, match="is for oneAPI, which detfm does not compile"):
         target.execute(tmp_path / "p", check_manifest(tmp_path / "p"), graph, {}, tmp_path)
+
+
+def test_the_command_sets_back_end_and_reuse_factor(tmp_path):
+    made = untrained(tmp_path, score=False)
+    words = [str(made.path), "--target", "hls4ml", "--cfg.synthesis", "false", "--cfg.vectors", "20"]
+    for backend, reuse in (("Vitis", "2"), ("oneAPI", "1")):
+        out = tmp_path / backend
+        more = ["--cfg.hls4ml.backend", backend, "--cfg.hls4ml.reuse", reuse, "--out", str(out)]
+        dispatch("export", words + more)
+        manifest = check_manifest(out / "project")
+        assert (manifest["backend"], manifest["reuse"]) == (backend, int(reuse))
+        config = (out / "project/hls4ml_config.yml").read_text()
+        assert (f"Backend: {backend}" in config, "ReuseFactor: 2" in config) == (True, reuse == "2")
 
 
 @pytest.mark.parametrize("settings", [{"backend": "Catapult"}, {"reuse": 0}])

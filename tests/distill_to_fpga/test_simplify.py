@@ -10,6 +10,7 @@ from small_students import LAYOUT, jets, student
 from distill_to_fpga.estimate import estimate
 from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, run
 from distill_to_fpga.graph.simplify import simplify
+from distill_to_fpga.graph.trim import without_constants, without_unread
 from distill_to_fpga.lower import lower
 from distill_to_fpga.students import StudentConfig, freeze
 
@@ -25,10 +26,47 @@ def same(graph: FixedPointGraph, seed: int = 0, count: int = 300) -> FixedPointG
     return simple
 
 
-@given(seed=st.integers(0, 10**6))
-@settings(deadline=None, max_examples=150)
-def test_random_graphs_keep_their_values(seed):
-    same(random_graph(seed), seed)
+@given(seed=st.integers(0, 10**6), choices=st.booleans())
+@settings(deadline=None, max_examples=200)
+def test_random_graphs_keep_their_values(seed, choices):
+    """And a second time nothing is found: constants and what nothing reads are gone at once."""
+    simple = same(random_graph(seed, choices=choices), seed)
+    assert without_unread(without_constants(simple)).to_json() == simple.to_json()
+
+
+def test_a_constant_input_of_a_layer_joins_the_bias():
+    """One channel saturates at 3 always, one is zero always; 3 / 2 * 5 / 4 is 15 / 8."""
+    g = GraphBuilder("constant")
+    x = g.scale(g.input("x", (2, 3), False, 4), offset=[0, -99, 99])
+    x = g.quantize(x, False, [4, 2, 2], [0, 1, 0])
+    g.output(g.dense(x, [[1, 2], [5, 4], [7, 7]], 2, [1, 0], 0))
+    layer = next(node.op for node in same(g.build()).nodes if node.op.kind == "dense")
+    assert layer.weight.tolist() == [[1, 2], [0, 0], [0, 0]]
+    assert (layer.bias * 2.0**-layer.bias_fraction).tolist() == [1 + 15 / 8, 3 / 2]
+
+
+def test_a_constant_of_one_token_alone_stays():
+    g = GraphBuilder("places")
+    x = g.quantize(g.scale(g.input("x", (2, 1), False, 4), offset=[[-99], [0]]), False, 3, 0)
+    g.output(g.dense(x, [[3]], 0, [1], 0))
+    assert next(node.op for node in same(g.build()).nodes if node.op.kind == "dense").weight.tolist() == [[3]]
+
+
+def test_what_no_output_depends_on_is_not_computed():
+    """Of three channels one is left out by the slice, one by a zero weight; so is the input that only they read."""
+    g = GraphBuilder("unread")
+    x = g.quantize(g.input("x", (2, 3), True, 8), True, 5, 0)
+    y = g.quantize(g.dense(x, [[1, 3, 5], [2, 3, 0], [0, 0, 7]], 0, [1, 1, 1], 0), True, 6, 0)
+    g.output(g.slice(g.sum(g.dense(y, [[2, 1], [0, 1], [0, 1]], 0), axis=0), 0, 1))
+    graph = g.build()
+    simple = same(graph)
+    first, second = (node.op for node in simple.nodes if node.op.kind == "dense")
+    assert first.weight.tolist() == [[1, 0, 0], [2, 0, 0], [0, 0, 0]]
+    assert first.bias.tolist() == [1, 0, 0]
+    assert second.weight.tolist() == [[2, 0], [0, 0], [0, 0]]
+    widths = [node.op.type.bits.tolist() for node in simple.nodes if node.op.kind == "quantize"]
+    assert widths == [[5, 5, 0], [6, 0, 0]]
+    assert estimate(simple).total("luts") < estimate(graph).total("luts")
 
 
 def layered(rounding: str, overflow: str, signed: bool, relu: bool, seed: int = 0) -> FixedPointGraph:
