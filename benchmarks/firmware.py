@@ -8,7 +8,7 @@ is not in this one.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # the packages of this file' name come before this folder
+sys.path.append(sys.path.pop(0))  # packages come before the files of this folder
 
 from firmware_parts import main
 
