@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from distill_to_fpga.graph import FixedPointGraph
-from distill_to_fpga.hls.simulate import run_batch
+from distill_to_fpga.hls.simulate import run_parts
 from distill_to_fpga.manifest import form_of
 from distill_to_fpga.project import Interface
 from distill_to_fpga.vectors import Vectors
@@ -113,7 +113,7 @@ class Target(ABC):
         Raises:
             ToolError: it fails, or reports too little.
         """
-        return run_batch(program, inputs, sum(graph.wires[wire].size for wire in graph.outputs.values())), None
+        return run_parts(program, inputs, sum(graph.wires[wire].size for wire in graph.outputs.values())), None
 
     def execute(
         self,

@@ -17,6 +17,7 @@ from distill_to_fpga.graph import FixedPointGraph, GraphBuilder, GraphError
 from distill_to_fpga.hls import export_graph, simulate
 from distill_to_fpga.hls.containers import Container, constants, container, to_words, union
 from distill_to_fpga.hls.project import ap_types
+from distill_to_fpga.hls.simulate import run_parts
 from distill_to_fpga.hls.sources import sources
 from distill_to_fpga.project import InputFeature, Interface
 from distill_to_fpga.vectors import make_vectors
@@ -24,6 +25,17 @@ from distill_to_fpga.verify import output_words
 from foundation.errors import RunError, ToolError
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+
+
+def test_vectors_shared_out_among_the_cores_come_back_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2})
+    program = tmp_path / "copy"
+    program.write_text('#!/bin/sh\ncp "$1" "$2"\n')
+    program.chmod(0o755)
+    for count in (0, 1, 999, 2001, 5003):
+        x = np.random.default_rng(0).integers(-99, 99, (count, 2, 3))
+        assert (run_parts(program, [x, -x[:, :1]], 9) == np.concatenate([x, -x[:, :1]], axis=1).reshape(-1, 9)).all()
+    assert len(list(tmp_path.glob("copy.in*"))) == 3
 
 
 def test_containers_hold_every_element():
