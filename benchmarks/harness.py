@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -35,9 +37,26 @@ def _cpuinfo() -> list[str]:
 
 
 def publish(name: str, figures: Mapping[str, float | int | None], goals: Mapping[str, str] | None = None) -> None:
-    """Prints figures (and the goal beside each that has one), then the JSON line."""
+    """Prints figures (the goal beside each that has one, and whether it is missed), then the JSON line."""
     for key, value in figures.items():
         text = "-" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
         goal = (goals or {}).get(key)
-        print(f"{key:<28} {text:>14}{f'   goal {goal}' if goal else ''}")
+        verdict = "   missed" if goal and missed(value, goal, figures) else ""
+        print(f"{key:<28} {text:>14}{f'   goal {goal}' if goal else ''}{verdict}")
     print(json.dumps({"benchmark": name, "machine": machine(), "figures": dict(figures)}))
+
+
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
+
+
+def missed(value: float | int | None, goal: str, figures: Mapping[str, float | int | None]) -> bool:
+    """Of goals like `<= 1,000`, `0` or `> another_figure`; of others, and of what was not measured, no is said."""
+    found = re.fullmatch(r"(<=|>=|<|>|) *(\S+)", goal)
+    if found is None or value is None:
+        return False
+    word = found[2].replace(",", "")
+    try:
+        wanted = figures[word] if word in figures else float(word)
+    except ValueError:
+        return False
+    return wanted is not None and not COMPARE[found[1] or "="](value, wanted)

@@ -81,10 +81,16 @@ def combine(a: Interval, b: Interval, shift: int, sign: int) -> tuple[Interval, 
 
 
 class Network:
-    """Outputs as sums of signed, shifted terms; shrinks as terms are shared."""
+    """Outputs as sums of signed, shifted terms; shrinks as terms are shared.
+
+    Attributes:
+        terms: the inputs, then every sum, after those that it is made of; and constants, which are made of nothing.
+        outputs: once finished, of each output the term, its shift and its sign; None where it is always zero.
+    """
 
     def __init__(self, terms: list[Term], matrix: np.ndarray):
         self.terms = terms
+        self.outputs: list[tuple[int, int, int] | None] = []
         self.adders = self.luts = 0
         self.columns: list[dict[tuple[int, int], int]] = [{} for _ in matrix.T]
         self.occurrences: Counter[Pair] = Counter()
@@ -120,11 +126,7 @@ class Network:
     def substitute(self, pair: Pair) -> set[Pair]:
         """Compute `pair` once, use it wherever it occurs; the pairs that became more frequent."""
         first, second, shift, sign = pair
-        a, b = self.terms[first], self.terms[second]
-        interval, cells = combine(a.interval, b.interval, shift, sign)
-        self.terms.append(Term(interval, 1 + max(a.depth, b.depth), pair))
-        self.adders, self.luts = self.adders + 1, self.luts + cells
-        new, changed = len(self.terms) - 1, set()
+        new, changed = self.add(pair), set()
         for number in self.where.pop(pair):
             column = self.columns[number]
             for source, at in sorted(column):
@@ -137,6 +139,15 @@ class Network:
                 self.remove(number, partner)
                 changed |= self.insert(number, (new, at + min(shift, 0)), leading)
         return changed
+
+    def add(self, pair: Pair) -> int:
+        """Compute `pair`; the number of the new term."""
+        first, second, shift, sign = pair
+        a, b = self.terms[first], self.terms[second]
+        interval, cells = combine(a.interval, b.interval, shift, sign)
+        self.terms.append(Term(interval, 1 + max(a.depth, b.depth), pair))
+        self.adders, self.luts = self.adders + 1, self.luts + cells
+        return len(self.terms) - 1
 
     def insert(self, number: int, term: tuple[int, int], sign: int) -> set[Pair]:
         """Add a term to an output; the pairs it makes."""
@@ -167,17 +178,19 @@ class Network:
         depth = 0
         for column, constant in zip(self.columns, constants):
             operands = [
-                (self.terms[s].depth, shift, self.terms[s].interval, sign) for (s, shift), sign in column.items()
+                (self.terms[s].depth, shift, self.terms[s].interval, sign, s) for (s, shift), sign in column.items()
             ]
             if constant:
-                operands.append((0, 0, (constant, constant), 1))
+                self.terms.append(Term((constant, constant)))
+                operands.append((0, 0, (constant, constant), 1, len(self.terms) - 1))
             heapq.heapify(operands)
             while len(operands) > 1:
-                (d1, k1, i1, s1), (d2, k2, i2, s2) = heapq.heappop(operands), heapq.heappop(operands)
+                (_, k1, _, s1, first), (_, k2, _, s2, second) = heapq.heappop(operands), heapq.heappop(operands)
                 if s1 < 0 < s2:
-                    (k1, i1, s1), (k2, i2, s2) = (k2, i2, s2), (k1, i1, s1)
-                interval, cells = combine(i1, i2, k2 - k1, s1 * s2)
-                self.adders, self.luts = self.adders + 1, self.luts + cells
-                heapq.heappush(operands, (1 + max(d1, d2), min(k1, k2), interval, s1))
+                    (k1, s1, first), (k2, s2, second) = (k2, s2, second), (k1, s1, first)
+                made = self.add((first, second, k2 - k1, s1 * s2))
+                term = self.terms[made]
+                heapq.heappush(operands, (term.depth, min(k1, k2), term.interval, s1, made))
             depth = max([depth, *(operand[0] for operand in operands)])
+            self.outputs += [(source, shift, sign) for _, shift, _, sign, source in operands] or [None]
         return AdderGraph(self.adders, self.luts, depth)

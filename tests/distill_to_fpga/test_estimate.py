@@ -85,6 +85,26 @@ def test_the_shared_network_still_computes_the_matrix(seed):
     assert all(term.interval[0] <= value <= term.interval[1] for term, value in zip(shared.terms, values))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_finished_network_records_every_addition(seed):
+    rng = np.random.default_rng(seed)
+    matrix = rng.integers(-9, 10, rng.integers(1, 6, 2)).astype(object)
+    x, bias = rng.integers(-50, 50, len(matrix)), rng.integers(-3, 4, matrix.shape[1]).tolist()
+    made = Network([Term((-50, 50)) for _ in x], matrix)
+    made.share()
+    cost = made.finish(bias)
+    values = [int(v) for v in x]
+    for term in made.terms[len(x) :]:
+        first, second, shift, sign = term.made_of or (0, 0, 0, 0)
+        a, b = values[first] << max(-shift, 0), values[second] << max(shift, 0)
+        values.append(a + sign * b if term.made_of else term.interval[0])  # a constant is made of nothing
+    found = [0 if out is None else out[2] * (values[out[0]] << out[1]) for out in made.outputs]
+    assert found == [y + b for y, b in zip(x @ matrix, bias)]
+    assert cost.adders == sum(term.made_of is not None for term in made.terms)
+    assert cost.depth == max([0, *(made.terms[out[0]].depth for out in made.outputs if out is not None)])
+
+
 def test_a_pair_needed_twice_is_built_once():
     """y0 = a + b, y1 = a + b + c, y2 = 4a + 4b - c: a + b once, then one adder each for y1 and y2."""
     matrix = np.array([[1, 1, 4], [1, 1, 4], [0, 1, -1]], dtype=object)
