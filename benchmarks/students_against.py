@@ -46,10 +46,15 @@ class Network:
 
     def student(self, tokens: int) -> StudentConfig:
         if self.tables:
-            return StudentConfig(kind="lut", tokens=tokens, tables=TablesConfig(self.hidden))
+            return StudentConfig(kind="lut", tokens=tokens, tables=TablesConfig(self.hidden), weight_fraction=4)
         if self.phi:
             return StudentConfig(kind="deepsets", tokens=tokens, phi=self.phi, rho=self.hidden)
         return StudentConfig(kind="mlp", tokens=tokens, hidden=self.hidden)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of ours, as the presets have it."""
+        return 0.01 if self.tables else 0.03
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ OBSERVABLES = Network(
     hidden=(64, 32, 32), budgets=(600, 1000, 1700, 2800, 4600, 7500), betas=(1e-4, 5e-5, 3e-5, 1.5e-5, 8e-6, 4e-6)
 )
 
-TABLES = Network(hidden=(16,), budgets=(400, 700, 1200, 2000), betas=(3e-5, 1.2e-5, 5e-6, 2e-6), tables=True)
+TABLES = Network(hidden=(16,), budgets=(700, 1200, 2000, 3000), betas=(3e-5, 1.2e-5, 5e-6, 2e-6), tables=True)
 
 
 def constituents(tokens: int) -> Network:
@@ -96,7 +101,7 @@ def class_names(data: dict[str, np.ndarray]) -> list[str]:
 def ours(data: dict[str, np.ndarray], network: Network, steps: int, seed: int, folder: Path) -> Iterator[dict]:
     """One record for each budget; the graphs lie in the folder."""
     for budget in network.budgets:
-        config = DistillConfig(steps=steps, batch=BATCH, alpha=0.0, lut_budget=budget)
+        config = DistillConfig(steps=steps, batch=BATCH, learning_rate=network.rate, alpha=0.0, lut_budget=budget)
         shape = network.student(data["train"].shape[1])
         made = distill(config, shape, Examples(data["train"], data["y_train"]), class_names(data), seed=seed)
         path = folder / f"student-{budget}-{seed}.json"

@@ -40,8 +40,8 @@ def nearest_powers(x: Float[Array, "*s"]) -> list[Float[Array, "*s"]]:
 
 def whole_digits(digits: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """A whole number of digits, with the gradient of the identity."""
-    whole = jnp.clip(round_half_up(digits), 0, MOST_DIGITS)
-    return stop_gradient(whole) + (digits - stop_gradient(digits))
+    still = stop_gradient(digits)
+    return jnp.clip(round_half_up(still), 0, MOST_DIGITS) + (digits - still)
 
 
 def quantize_digits(x: Float[Array, "*s"], digits: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -50,10 +50,11 @@ def quantize_digits(x: Float[Array, "*s"], digits: Float[Array, "*s"]) -> Float[
     Gradients: d q / d x = 1 (straight-through) and d q / d digits = ln 3 * (x - q).
     """
     number = whole_digits(digits)
-    taken = [jnp.where(stop_gradient(number) > k, digit, 0.0) for k, digit in enumerate(nearest_powers(x))]
-    q = stop_gradient(sum(taken, jnp.zeros_like(x)))
-    delta = stop_gradient(x) - q
-    return q + (x - stop_gradient(x)) + math.log(3) * delta * (number - stop_gradient(number))
+    whole, still = stop_gradient(number), stop_gradient(x)
+    taken = [jnp.where(whole > k, digit, 0.0) for k, digit in enumerate(nearest_powers(still))]
+    q = sum(taken, jnp.zeros_like(still))
+    delta = still - q
+    return q + (x - still) + math.log(3) * delta * (number - whole)
 
 
 def count_digits(integers: Int[Array, "*s"]) -> Float[Array, "*s"]:

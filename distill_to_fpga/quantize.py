@@ -56,8 +56,8 @@ def round_half_up(x: Float[Array, ...]) -> Float[Array, ...]:
 
 def rounded_fraction(fraction: Float[Array, ...]) -> Float[Array, ...]:
     """Whole fractional bits, with the gradient of the identity."""
-    whole = jnp.clip(round_half_up(fraction), -MAX_FRACTION, MAX_FRACTION)
-    return stop_gradient(whole) + (fraction - stop_gradient(fraction))
+    still = stop_gradient(fraction)
+    return jnp.clip(round_half_up(still), -MAX_FRACTION, MAX_FRACTION) + (fraction - still)
 
 
 def quantize(x: Float[Array, ...], fraction: Float[Array, ...]) -> Float[Array, ...]:
@@ -67,10 +67,11 @@ def quantize(x: Float[Array, ...], fraction: Float[Array, ...]) -> Float[Array, 
     """
     f = rounded_fraction(fraction)
     whole = stop_gradient(f).astype(jnp.int32)
-    q = stop_gradient(round_half_up(x * power_of_two(whole)) * power_of_two(-whole))
-    delta = stop_gradient(x) - q
+    still = stop_gradient(x)
+    q = round_half_up(still * power_of_two(whole)) * power_of_two(-whole)
+    delta = still - q
     # The last two terms are exactly zero in the forward pass, so that q stays on its grid.
-    return q + (x - stop_gradient(x)) + math.log(2) * delta * (f - stop_gradient(f))
+    return q + (x - still) + math.log(2) * delta * (f - stop_gradient(f))
 
 
 def quantize_uniform(
@@ -178,7 +179,7 @@ class ActivationQuantizer(nnx.Module):
         if self.uniform:
             return self.uniform - (self.low[...] < 0).astype(jnp.float32)
         fraction = self.fraction[...]
-        low, high = (stop_gradient(quantize(v[...], fraction)) for v in (self.low, self.high))
+        low, high = (quantize(v[...], stop_gradient(fraction)) for v in (self.low, self.high))
         return bit_width(low, high, fraction, group=self.copies)
 
     def luts(self, width: Float[Array, "*shape"]) -> Float[Array, ""]:

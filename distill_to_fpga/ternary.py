@@ -18,10 +18,11 @@ LEAST, MOST = -16, 16  # exponents of a channel's power
 
 def quantize_ternary(x: Float[Array, "I O"]) -> Float[Array, "I O"]:
     """-s, 0 or s: at most one digit, of a power s common to the channel (ternary weight networks, arXiv:1605.04711)."""
-    size = jnp.abs(x)
+    still = stop_gradient(x)
+    size = jnp.abs(still)
     large = size > THRESHOLD * size.mean(axis=0, keepdims=True)
     scale = size.sum(axis=0, keepdims=True, where=large) / jnp.maximum(large.sum(axis=0, keepdims=True), 1)
-    return _straight_through(x, jnp.where(large, jnp.sign(x), 0.0) * nearest_power(scale))
+    return _straight_through(x, jnp.where(large, jnp.sign(still), 0.0) * nearest_power(scale))
 
 
 def quantize_binary(x: Float[Array, "I O"]) -> Float[Array, "I O"]:

@@ -6,6 +6,7 @@ The dataclass is the only definition of the settings: the YAML preset, the `--cf
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -21,9 +22,11 @@ from typing import Any
 
 import jsonargparse
 
+from foundation.construct import NeedsParsing, construct, fields
 from foundation.errors import ConfigError, close_names
 
 INVOCATION: ContextVar[str] = ContextVar("invocation", default="")  # the command as typed, for a run's provenance
+REFUSED = (jsonargparse.ArgumentError, TypeError, ValueError)  # how jsonargparse, or a config itself, refuses values
 PRESET_FOLDERS = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "_presets")
 
 
@@ -110,7 +113,7 @@ class CommandGroup:
 def _parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> Any:
     try:
         return parser.instantiate(parser.parse_args(list(argv)))
-    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+    except REFUSED as error:
         files = [word for previous, word in zip(["", *argv], argv) if previous == "--cfg"]
         raise ConfigError(
             f"{_explain(error, ' or '.join(files))}\n  `{parser.prog} --help` lists what is accepted"
@@ -201,31 +204,39 @@ def load_config(kind: type, source: str | Path | dict[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _instance(kind: type, values: str, where: str) -> Any:
-    """Kept, because jsonargparse takes a second for a schema of many features, and a run loads the same one often."""
-    _check_keys(kind, json.loads(values), where)
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--cfg", type=kind, default=kind())
+    """Kept, because a run loads the same schema often."""
+    plain = json.loads(values)
+    _check_keys(kind, plain, where)
     try:
-        return parser.instantiate(parser.parse_object({"cfg": json.loads(values)})).cfg
-    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        with contextlib.suppress(NeedsParsing, *REFUSED):
+            return construct(kind, plain, _parsed)
+        return _parsed(kind, plain, kind())  # its message names the whole path
+    except REFUSED as error:
         text = _explain(error, where)
         raise ConfigError(text if where in text else f"{where}: {text}") from error
+
+
+def _parsed(kind: type, values: Any, base: Any) -> Any:
+    """`base` with these values, each of which jsonargparse may convert."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--cfg", type=kind, default=base)
+    return parser.instantiate(parser.parse_object({"cfg": values})).cfg
 
 
 def _check_keys(kind: Any, values: Any, where: str, path: str = "") -> None:
     """Raises ConfigError naming a key that no field of the dataclass `kind`, or of one inside it, has."""
     if not isinstance(values, dict):
         return
-    if not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         inside = typing.get_args(kind)
         if typing.get_origin(kind) is dict:
             for key, value in values.items():
                 _check_keys(inside[1], value, where, f"{path}{key}.")
-        elif len(known := [each for each in inside if dataclasses.is_dataclass(each)]) == 1:  # X | None
-            _check_keys(known[0], values, where, path)
+        elif len(inner := [each for each in inside if dataclasses.is_dataclass(each)]) == 1:  # X | None
+            _check_keys(inner[0], values, where, path)
         return
-    fields = typing.get_type_hints(kind)
+    known = fields(kind)
     for key, value in values.items():
-        if key not in fields:
-            raise ConfigError(f"{where}: there is no setting '{path}{key}'; {close_names(key, fields)}")
-        _check_keys(fields[key], value, where, f"{path}{key}.")
+        if key not in known:
+            raise ConfigError(f"{where}: there is no setting '{path}{key}'; {close_names(key, known)}")
+        _check_keys(known[key], value, where, f"{path}{key}.")

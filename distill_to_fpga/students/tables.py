@@ -99,7 +99,7 @@ class EdgeTables(nnx.Module):
     def widths(self) -> Float[Array, "I O"]:
         """Bits of every function's result, the sign not counted."""
         fraction = self.fraction[...]
-        results = stop_gradient(quantize(self.rounded_values(), fraction[..., None]))
+        results = quantize(stop_gradient(self.rounded_values()), stop_gradient(fraction[..., None]))
         return bit_width(results.min(-1), results.max(-1), fraction)
 
     def ebops(self, input_width: Float[Array, " I"]) -> Float[Array, ""]:

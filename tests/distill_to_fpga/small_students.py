@@ -42,6 +42,12 @@ def adversarial(layout: HardwareLayout = LAYOUT) -> np.ndarray:
     return np.concatenate([np.stack(corners), random]).astype(np.int32)
 
 
+def examples(layout: HardwareLayout = LAYOUT) -> np.ndarray:
+    """Jets that calibrated nothing, and `adversarial`: 500, for which tests ask everywhere, as each number of rows is
+    a program of its own to compile."""
+    return np.concatenate([jets(297, 9, layout), adversarial(layout)])
+
+
 def student(config: StudentConfig, seed: int = 0, layout: HardwareLayout = LAYOUT) -> Student:
     """An untrained student for `jets`, with two classes and one regression output."""
     offset, shift = input_scaling(jets(500, layout=layout))

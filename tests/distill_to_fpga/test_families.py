@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
-from small_students import LAYOUT, adversarial, called, jets, scatter_widths, slopes, student
+from small_students import LAYOUT, called, examples, jets, scatter_widths, slopes, student
 
 from distill_to_fpga.distill import distill
 from distill_to_fpga.estimate import estimate
@@ -60,13 +61,14 @@ def made(config: StudentConfig, seed: int = 0) -> Student:
     return student(config, seed)
 
 
-@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES)
+@cache
+def frozen_student(name: str) -> Student:
+    return freeze(scatter_widths(made(SHAPES[name]), seed=2, low=0.0), jets(500))
+
+
+@pytest.fixture(scope="module", params=SHAPES)
 def frozen(request) -> Student:
-    return freeze(scatter_widths(made(request.param), seed=2, low=0.0), jets(500))
-
-
-def examples() -> np.ndarray:
-    return np.concatenate([jets(200, seed=9), adversarial()])
+    return frozen_student(request.param)
 
 
 def test_training_reload_and_interpreter_give_identical_numbers(frozen, tmp_path):
@@ -86,7 +88,7 @@ def test_training_reload_and_interpreter_give_identical_numbers(frozen, tmp_path
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_freezing_changes_nothing_on_the_calibration_set(config):
-    x = jets(300)
+    x = jets(500)
     trained = scatter_widths(made(config), seed=3, low=0.0)
     before = called(trained, x, "train")
     assert (before == predict(freeze(trained, x), x)).all()
@@ -112,17 +114,17 @@ def test_cost_of_training_and_of_the_graph_agree(frozen):
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_luts_have_a_gradient_on_widths(config):
     trained = made(config)
-    called(trained, jets(100), "train")
+    called(trained, jets(500), "train")
     flat = slopes(trained, lambda m: m.luts("train"))
     assert all((slope >= 0).all() for slope in flat.values())
     assert all((slope > 0).any() for path, slope in flat.items() if not path.endswith("bias_fraction"))
 
 
 def test_students_with_shared_widths_are_indifferent_to_the_order_of_tokens():
-    x = jets(300)
-    for config, indifferent in ((INTERACTION, True), (SHAPES["interaction by position"], False), (ATTENTION, True)):
-        shuffled = freeze(scatter_widths(made(config), seed=2, low=0.0), x)
-        assert (predict(shuffled, x) == predict(shuffled, x[:, ::-1])).all() == indifferent
+    x = jets(500)
+    for name, indifferent in (("interaction", True), ("interaction by position", False), ("attention", True)):
+        found = frozen_student(name)
+        assert (predict(found, x) == predict(found, x[:, ::-1])).all() == indifferent
 
 
 def test_a_token_hears_of_the_others_before_the_sum():

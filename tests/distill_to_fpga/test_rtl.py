@@ -16,8 +16,8 @@ from example_graphs import every_operation, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph
-from small_students import LAYOUT, jets, scatter_widths
-from test_families import SHAPES, made
+from small_students import LAYOUT
+from test_families import SHAPES, frozen_student
 
 from distill_to_fpga.devices import DEVICES, crossings, shares
 from distill_to_fpga.graph import GraphBuilder, GraphError, ops
@@ -28,7 +28,6 @@ from distill_to_fpga.rtl.pipeline import Number
 from distill_to_fpga.rtl.simulate import timing
 from distill_to_fpga.rtl.verilog import bits, hexadecimal
 from distill_to_fpga.rtl.yosys import count, synthesize
-from distill_to_fpga.students import freeze
 from distill_to_fpga.target import Asked
 from distill_to_fpga.targets import TARGETS
 from distill_to_fpga.vectors import make_vectors
@@ -65,7 +64,7 @@ def test_graphs_that_alkaid_got_wrong(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_students_of_other_families_are_replayed_exactly(shape):
-    replay.replay(lower(freeze(scatter_widths(made(SHAPES[shape]), seed=2, low=0.0), jets(500)), LAYOUT))
+    replay.replay(lower(frozen_student(shape), LAYOUT))
 
 
 def test_a_cut_that_is_always_beyond():
