@@ -103,11 +103,11 @@ def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
 
 
 def test_cost_of_training_and_of_the_graph_agree(frozen):
-    """The student leaves signs and, in LUTs, sums over tokens out."""
+    """The student leaves signs and, in LUTs, sums over tokens out; the graph has nothing of what no output reads."""
     found = estimate(lower(frozen, LAYOUT)).summary()
     assert found["weights"] == sum(layer.kernel.size for layer in frozen.dense())
     if frozen.config.kind != "lut":  # tables multiply nothing
-        assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
+        assert 0 < 0.9 * float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
     assert found["luts"] > 0
 
 
