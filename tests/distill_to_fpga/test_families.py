@@ -154,13 +154,14 @@ LEARNERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget"), [("lut", 600), ("attention", 5000)])
-def test_it_learns_within_its_budget(name, budget):
+@pytest.mark.parametrize(("name", "budget", "near"), [("lut", 600, 0.1), ("attention", 5000, 0.15)])
+def test_it_learns_within_its_budget(name, budget, near):
+    """In attention a single weight may bring a key, and with it a thousand LUTs: no nearer."""
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
     said = predict_exact(found, TEST.integers)
     assert (said.argmax(1) == TEST.labels).mean() > 0.85
-    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
+    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=near)
     graph = lower(found, LAYOUT)
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
 
