@@ -102,13 +102,16 @@ def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
     assert (result.exact, result.first) == (True, None)
 
 
-def test_cost_of_training_and_of_the_graph_agree(frozen):
-    """The student leaves signs and, in LUTs, sums over tokens out; the graph has nothing of what no output reads."""
+def test_cost_of_training_and_of_the_graph_agree(frozen, monkeypatch):
+    """The student leaves signs and, in LUTs, sums over tokens out; what no output reads is left to the rewriting."""
+    after = estimate(lower(frozen, LAYOUT)).summary()
+    monkeypatch.setattr("distill_to_fpga.lower.simplify", lambda graph: graph)
     found = estimate(lower(frozen, LAYOUT)).summary()
     assert found["weights"] == sum(layer.kernel.size for layer in frozen.dense())
     if frozen.config.kind != "lut":  # tables multiply nothing
-        assert 0 < 0.9 * float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
-    assert found["luts"] > 0
+        assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
+    assert 0 < after["luts"] <= found["luts"]
+    assert after["ebops"] <= found["ebops"]
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
@@ -154,7 +157,7 @@ LEARNERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget", "near"), [("lut", 600, 0.1), ("attention", 5000, 0.15)])
+@pytest.mark.parametrize(("name", "budget", "near"), [("lut", 600, 0.1), ("attention", 5000, 0.25)])
 def test_it_learns_within_its_budget(name, budget, near):
     """In attention a single weight may bring a key, and with it a thousand LUTs: no nearer."""
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
