@@ -227,7 +227,7 @@ def _check_keys(kind: Any, values: Any, where: str, path: str = "") -> None:
     """Raises ConfigError naming a key that no field of the dataclass `kind`, or of one inside it, has."""
     if not isinstance(values, dict):
         return
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
         inside = typing.get_args(kind)
         if typing.get_origin(kind) is dict:
             for key, value in values.items():

@@ -12,10 +12,8 @@ from jaxtyping import install_import_hook
 from foundation.compilation_cache import forget_compiled, keep_compiled
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Here programs run for less time than they take to compile: half of it goes without LLVM's optimisations, and a tenth
-# of the rest without dividing a program among threads.
-QUICK = "xla_backend_optimization_level=0 xla_cpu_use_fusion_emitters=false xla_cpu_parallel_codegen_split_count=1"
-os.environ.setdefault("XLA_FLAGS", " ".join(f"--{flag}" for flag in QUICK.split()))
+# Here programs run for less time than they take to compile: half of it goes without LLVM's optimisations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("DETFM_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "detfm"))
 keep_compiled()
 

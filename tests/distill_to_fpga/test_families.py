@@ -102,13 +102,16 @@ def test_compiled_cpp_gives_identical_numbers(frozen, tmp_path):
     assert (result.exact, result.first) == (True, None)
 
 
-def test_cost_of_training_and_of_the_graph_agree(frozen):
-    """The student leaves signs and, in LUTs, sums over tokens out."""
+def test_cost_of_training_and_of_the_graph_agree(frozen, monkeypatch):
+    """The student leaves signs and, in LUTs, sums over tokens out; what no output reads is left to the rewriting."""
+    after = estimate(lower(frozen, LAYOUT)).summary()
+    monkeypatch.setattr("distill_to_fpga.lower.simplify", lambda graph: graph)
     found = estimate(lower(frozen, LAYOUT)).summary()
     assert found["weights"] == sum(layer.kernel.size for layer in frozen.dense())
     if frozen.config.kind != "lut":  # tables multiply nothing
         assert 0 < float(frozen.ebops()) <= found["ebops"] < 2 * float(frozen.ebops())
-    assert found["luts"] > 0
+    assert 0 < after["luts"] <= found["luts"]
+    assert after["ebops"] <= found["ebops"]
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
@@ -154,13 +157,14 @@ LEARNERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget"), [("lut", 600), ("attention", 5000)])
-def test_it_learns_within_its_budget(name, budget):
+@pytest.mark.parametrize(("name", "budget", "near"), [("lut", 600, 0.1), ("attention", 5000, 0.25)])
+def test_it_learns_within_its_budget(name, budget, near):
+    """In attention a single weight may bring a key, and with it a thousand LUTs: no nearer."""
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
     said = predict_exact(found, TEST.integers)
     assert (said.argmax(1) == TEST.labels).mean() > 0.85
-    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
+    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=near)
     graph = lower(found, LAYOUT)
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
 
