@@ -3,10 +3,7 @@
 python benchmarks/anomaly.py [--quick] [--folder runs/benchmark] [--only l1ugt simulated l1calo speed student]
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the package of this file's name comes before this folder
-
+import harness  # noqa: F401  first: it puts this folder behind the packages
 from anomaly_parts import main
 
 if __name__ == "__main__":

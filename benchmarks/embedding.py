@@ -19,14 +19,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
+import harness  # noqa: F401  first: it puts this folder behind the packages
 import numpy as np
-
-sys.path.append(sys.path.pop(0))  # finetune is the package here, not the benchmark in this folder
-
 from embedding_ablations import ABLATIONS, STEPS
 from embedding_arms import Embedded, Split, tagger, tree
 from embedding_picture import Found, ablation_line, draw, table

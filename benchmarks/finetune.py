@@ -3,10 +3,7 @@
 python benchmarks/finetune.py [--quick] [--folder runs/benchmark] [--only speed l1jets top deepjet classes]
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the package of this file's name comes before this folder
-
+import harness  # noqa: F401  first: it puts this folder behind the packages
 from finetune_parts import main
 
 if __name__ == "__main__":

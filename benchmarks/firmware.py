@@ -6,10 +6,7 @@ The work is in firmware_parts.py. `--da4ml-python` is the Python of an environme
 is not in this one.
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # packages come before the files of this folder
-
+import harness  # noqa: F401  first: it puts this folder behind the packages
 from firmware_parts import main
 
 if __name__ == "__main__":

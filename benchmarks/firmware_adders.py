@@ -7,10 +7,7 @@ Verilog of all three, without registers, so that nothing but the networks differ
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import numpy as np
 from firmware_network import Figures, network
 from firmware_solvers import solved
 from firmware_verilog import verilog
+from harness import other_python
 
 from distill_to_fpga.adders import Network, Term
 from distill_to_fpga.graph import ops
@@ -81,12 +79,7 @@ def solutions(tool: str, layers: list[Layer], python: str, folder: Path) -> list
         return [solved(tool, *layer) for layer in layers]
     path = folder / "layers.npz"
     np.savez(path, **{f"{n}_{i}": v for i, each in enumerate(layers) for n, v in zip(("matrix", "low", "high"), each)})
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    command = [python, str(SCRIPT), tool, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{python} {SCRIPT.name} {tool} failed:\n{done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    return other_python(python, SCRIPT, tool, str(path))
 
 
 def rebuilt(stages: list[dict[str, Any]], layer: Layer) -> Network:

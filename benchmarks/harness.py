@@ -7,10 +7,12 @@ import operator
 import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 HERE = str(Path(__file__).parent)
 if HERE in sys.path:  # to the end: `pretrain` and `finetune` are the packages, not the benchmarks in this folder
@@ -34,6 +36,20 @@ def _cpuinfo() -> list[str]:
             return file.readlines()
     except OSError:
         return []
+
+
+def other_python(python: str, script: Path, *words: str) -> list[Any]:
+    """What a script prints, a line of JSON for each, in an environment of its own.
+
+    Raises:
+        SystemExit: it fails; with the end of what it says.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [python, str(script), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{python} {script.name} {words[0]} failed:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", "["))]
 
 
 def publish(name: str, figures: Mapping[str, float | int | None], goals: Mapping[str, str] | None = None) -> None:

@@ -3,10 +3,7 @@
 python benchmarks/pretrain.py [--quick] [--torch-python /tmp/torch/bin/python]
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the package of this file's name comes before this folder
-
+import harness  # noqa: F401  first: it puts this folder behind the packages
 from pretrain_speed import main
 
 if __name__ == "__main__":

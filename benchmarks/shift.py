@@ -29,18 +29,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import tempfile
 from pathlib import Path
 
+import harness  # noqa: F401  first: it puts this folder behind the packages
 import numpy as np
 import uproot
-from jaxtyping import Float, Int
-
-sys.path.append(sys.path.pop(0))  # finetune is the package here, not the benchmark in this folder
-
 from embedding_stages import DATA, QUICK, pretrained, simulated
 from harness import publish
+from jaxtyping import Float, Int
 from stages import detfm
 
 from finetune.predict import predict

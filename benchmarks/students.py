@@ -7,10 +7,7 @@ python benchmarks/students.py --hgq-python /tmp/hgq/bin/python [--quick | --step
 threadpoolctl`.
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # the package of this file's name comes before this folder
-
+import harness  # noqa: F401  first: it puts this folder behind the packages
 from students_parts import main
 
 if __name__ == "__main__":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import other_python
 from students_front import Point, common_range, lut_ratio
 
 from distill_to_fpga.distill import distill
@@ -112,31 +111,20 @@ def ours(data: dict[str, np.ndarray], network: Network, steps: int, seed: int, f
         yield {"budget": budget, "seed": seed, "graph": str(path), **sizes, **found}
 
 
-def other_side(python: str, *words: str) -> list[dict[str, Any]]:
-    """Records that the other environment prints."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [python, str(OTHER_SIDE), *words], capture_output=True, text=True, env=environment, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{python} {OTHER_SIDE.name} {words[0]} failed:\n{done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
 def trained(path: Path, network: Network, python: str, steps: int, seeds: int) -> Compared:
     """Both sides, seed by seed; every record is printed when it is there."""
     found, data = Compared(), arrays(path)
     for seed in range(seeds):
         mine = list(ours(data, network, steps, seed, path.parent))
         if python and "da4ml" in network.counters:
-            costs = other_side(python, "cost", *(each["graph"] for each in mine))
+            costs = other_python(python, OTHER_SIDE, "cost", *(each["graph"] for each in mine))
             assert not any(each["mismatches"] for each in costs), "da4ml and the golden model differ"
             mine = [record | {"da4ml": cost["luts"]} for record, cost in zip(mine, costs)]
         found.ours += mine
         shown("ours", mine)
         if python:
             settings = HGQ2 | asdict(network) | {"steps": steps, "seed": seed}
-            found.theirs += other_side(python, "train", str(path), json.dumps(settings))
+            found.theirs += other_python(python, OTHER_SIDE, "train", str(path), json.dumps(settings))
             shown("HGQ2", found.theirs[-len(network.betas) :])
     return found
 

@@ -29,6 +29,8 @@ REACHED = 0.6  # of the steps: when the target is the budget
 FIXED = 0.85  # of the steps: from then on widths stay
 COUNTS = np.linspace(0.2, 0.8, 10)  # of the steps: when the adder graph is counted
 LANDINGS = (FIXED, 0.95)  # of the steps: when the widths are moved together, the second time for what the first missed
+CLOSE = 0.02  # to the budget, relative: near enough
+FILLINGS = 24  # students counted at most to come as near
 HALVINGS = 7  # of the interval in which the last move of the widths is looked for
 
 
@@ -113,7 +115,8 @@ def landing(config: DistillConfig, before: int, after: int) -> bool:
 
 
 def landed(student: Student, board: Board, budget: int) -> Student:
-    """The student with all widths of weights moved by one number, so that its adder graph takes the budget."""
+    """The student with all widths of weights moved by one number, so that its adder graph takes the budget; what one
+    number is too coarse for, `filled` finds."""
 
     def moved(by: float) -> Student:
         made = nnx.clone(student)
@@ -126,4 +129,27 @@ def landed(student: Student, board: Board, budget: int) -> Student:
         middle = (low + high) / 2
         found[middle] = board.luts(moved(middle))
         low, high = (low, middle) if found[middle] > budget else (middle, high)
-    return moved(min(found, key=lambda by: abs(found[by] - budget)))
+    best = min(found, key=lambda by: abs(found[by] - budget))
+    if low not in found or abs(found[best] - budget) <= CLOSE * budget:
+        return moved(best)
+    return filled(moved(low), found[low], board, budget)
+
+
+def filled(student: Student, luts: int, board: Board, budget: int) -> Student:
+    """A student below its budget with a digit (bit) more for as many weights as that leaves room for: a few of them in
+    a random order, fewer where those are too many. (A weight that comes back may bring a channel with it.)"""
+    sizes = [layer.weight_width.size for layer in student.weighted()]
+    waiting = [np.random.default_rng(0).permutation(sum(sizes))]
+    for _ in range(FILLINGS):
+        if not waiting or luts >= (1 - CLOSE) * budget:
+            break
+        chosen, made = waiting.pop(), nnx.clone(student)
+        more = np.isin(np.arange(sum(sizes)), chosen).astype(np.float32)
+        for layer, part in zip(made.weighted(), np.split(more, np.cumsum(sizes)[:-1])):
+            layer.weight_width[...] += part.reshape(layer.weight_width.shape)
+        counted = board.luts(made)
+        if counted <= (1 + CLOSE) * budget:
+            student, luts = made, counted
+        elif len(chosen) > 1:
+            waiting += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
+    return student

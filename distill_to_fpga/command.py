@@ -64,9 +64,8 @@ def distill_run(
     student = distill(cfg.distill, cfg.student, train, *names, validation, cfg.seed, layout, first)
     inputs: dict[str, Any] = {"teacher": teacher, "store": teachers.board.path}
     inputs |= {"teacher_store": teachers.data.path} if teachers.paired else {}
-    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.ensemble, 2)} | (
-        {} if start is None else {"start": start}
-    )
+    inputs |= {f"teacher_{i}": path for i, path in enumerate(cfg.ensemble, 2)}
+    inputs |= {} if start is None else {"start": start}
     run = Run.create(
         out,
         "distill",

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from distill_to_fpga.inputs import HardwareLayout
+from distill_to_fpga.objective import Examples
 from distill_to_fpga.quantize import Mode, Width
 from distill_to_fpga.students import Student, StudentConfig, build_student, input_scaling
 from distill_to_fpga.students.student import forward
@@ -46,6 +47,13 @@ def examples(layout: HardwareLayout = LAYOUT) -> np.ndarray:
     """Jets that calibrated nothing, and `adversarial`: 500, for which tests ask everywhere, as each number of rows is
     a program of its own to compile."""
     return np.concatenate([jets(297, 9, layout), adversarial(layout)])
+
+
+def learnable(count: int, seed: int) -> Examples:
+    """Signal is what has a large sum of |deta|; the teacher knows by how much."""
+    x = jets(count, seed)
+    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
+    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
 
 
 def student(config: StudentConfig, seed: int = 0, layout: HardwareLayout = LAYOUT) -> Student:

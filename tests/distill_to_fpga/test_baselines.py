@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_students import LAYOUT, adversarial, called, jets, student
+from small_students import LAYOUT, adversarial, called, jets, learnable, student
 
 from distill_to_fpga.adders import signed_digits
 from distill_to_fpga.distill import distill
 from distill_to_fpga.graph import run, to_real
 from distill_to_fpga.lower import lower
-from distill_to_fpga.objective import DistillConfig, Examples
+from distill_to_fpga.objective import DistillConfig
 from distill_to_fpga.quantize import ActivationQuantizer, quantize_uniform, uniform_fraction
 from distill_to_fpga.students import StudentConfig, freeze, load_student, predict, predict_exact, save_student
 from distill_to_fpga.students.settings import InteractionConfig, MixerConfig
@@ -31,13 +31,6 @@ BASELINES = {
 }
 TRAINING = DistillConfig(steps=300, batch=128)
 CLASSES = ("signal", "background")
-
-
-def learnable(count: int, seed: int) -> Examples:
-    """Signal is what has a large sum of |deta|."""
-    x = jets(count, seed)
-    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
-    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
 
 
 TRAIN, TEST = learnable(2000, 1), learnable(1000, 2)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_students import jets, scatter_widths, student
+from small_students import learnable, scatter_widths, student
 
 from distill_to_fpga.distill import distill
 from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import count_luts
-from distill_to_fpga.objective import DistillConfig, Examples
+from distill_to_fpga.objective import DistillConfig
 from distill_to_fpga.students import StudentConfig, freeze, predict_exact
 from distill_to_fpga.students.settings import AttentionConfig, TablesConfig
 from foundation.errors import ConfigError
@@ -25,12 +25,6 @@ SHAPES = {
 }
 STAND_STILL = DistillConfig(steps=1, batch=64)  # the first step of a warm-up has learning rate 0
 CLASSES = ("signal", "background")
-
-
-def learnable(count: int, seed: int) -> Examples:
-    x = jets(count, seed)
-    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
-    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
 
 
 TRAIN, TEST = learnable(3000, 1), learnable(2000, 2)

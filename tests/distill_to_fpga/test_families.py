@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small_students import LAYOUT, called, examples, jets, scatter_widths, slopes, student
+from small_students import LAYOUT, called, examples, jets, learnable, scatter_widths, slopes, student
 
 from distill_to_fpga.distill import distill
 from distill_to_fpga.estimate import estimate
@@ -15,7 +15,7 @@ from distill_to_fpga.graph import run, to_real
 from distill_to_fpga.hls import export_graph
 from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
-from distill_to_fpga.objective import DistillConfig, Examples
+from distill_to_fpga.objective import DistillConfig
 from distill_to_fpga.quantize import ActivationQuantizer
 from distill_to_fpga.students import (
     SCORE,
@@ -142,13 +142,6 @@ def test_a_token_hears_of_the_others_before_the_sum():
         assert np.abs(said[3] - said[1] - said[2] + said[0]).max() > 1e-3
 
 
-def learnable(count: int, seed: int) -> Examples:
-    """Signal is what has a large sum of |deta|; the teacher knows by how much."""
-    x = jets(count, seed)
-    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
-    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
-
-
 TRAIN, TEST = learnable(3000, 1), learnable(2000, 2)
 LEARNERS = {
     "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((4,))),
@@ -157,14 +150,13 @@ LEARNERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "budget", "near"), [("lut", 600, 0.1), ("attention", 5000, 0.25)])
-def test_it_learns_within_its_budget(name, budget, near):
-    """In attention a single weight may bring a key, and with it a thousand LUTs: no nearer."""
+@pytest.mark.parametrize(("name", "budget"), [("lut", 600), ("attention", 5000)])
+def test_it_learns_within_its_budget(name, budget):
     config = DistillConfig(steps=600, batch=128, learning_rate=0.02, lut_budget=budget)
     found = distill(config, LEARNERS[name], TRAIN, ("signal", "background"), seed=4).student
     said = predict_exact(found, TEST.integers)
     assert (said.argmax(1) == TEST.labels).mean() > 0.85
-    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=near)
+    assert count_luts(found, layout_of(TRAIN.integers)) == pytest.approx(budget, rel=0.1)
     graph = lower(found, LAYOUT)
     assert (to_real(graph, "outputs", run(graph, {"particles": TEST.integers})["outputs"]) == said).all()
 

@@ -27,7 +27,7 @@ def same(graph: FixedPointGraph, seed: int = 0, count: int = 300) -> FixedPointG
 
 
 @given(seed=st.integers(0, 10**6), choices=st.booleans())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=150)
 def test_random_graphs_keep_their_values(seed, choices):
     """And a second time nothing is found: constants and what nothing reads are gone at once."""
     simple = same(random_graph(seed, choices=choices), seed)

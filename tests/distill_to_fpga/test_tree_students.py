@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_students import LAYOUT, adversarial, jets
+from small_students import LAYOUT, adversarial, learnable
 
 from distill_to_fpga.boost import integer_leaves, parameters
 from distill_to_fpga.distill import distill
@@ -33,13 +33,6 @@ xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed: pip i
 TREES = StudentConfig(kind="trees", tokens=4, trees=TreesConfig(rounds=6, depth=3, learning_rate=0.5))
 QUICK = DistillConfig(alpha=0.7)
 CLASSES = ("signal", "background")
-
-
-def learnable(count: int, seed: int) -> Examples:
-    """Signal is what has a large sum of |deta|; the teacher knows by how much."""
-    x = jets(count, seed)
-    score = (np.abs(x[..., 1]).sum(1) - 15) / 6.0
-    return Examples(x, (score < 0).astype(np.int32), np.stack([score, -score], 1).astype(np.float32))
 
 
 TRAIN, TEST = learnable(3000, 1), learnable(2000, 2)
