@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,7 +278,8 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of its manifest.json or provenance.json (which hold the files' own)."""
+    """SHA-256 of a file; of a folder, that of its manifest.json (which holds the files' own) or provenance.json (which
+    holds an id of its own, that a copy shares)."""
     if path.is_file():
         return sha256(path)
     for name in ("manifest.json", PROVENANCE):
@@ -293,6 +295,7 @@ def _provenance(folder: Path, stage: str, inputs: Mapping[str, str | Path], seed
         relative = os.path.relpath(path, folder.resolve())
         recorded[role] = {"path": str(path), "relative": relative, "sha256": checksum(path)}
     return {
+        "id": uuid.uuid4().hex,  # two runs begun in the same second are two runs
         "stage": stage,
         "detfm": __version__,
         "command": INVOCATION.get() or shlex.join(sys.argv),

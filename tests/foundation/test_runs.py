@@ -97,6 +97,12 @@ def test_the_checksum_of_a_run_is_that_of_its_provenance(tmp_path: Path) -> None
         checksum(tmp_path / "empty")
 
 
+def test_two_runs_of_the_same_second_have_different_checksums_and_a_copy_has_the_same(tmp_path: Path) -> None:
+    one, other = create(tmp_path / "one"), create(tmp_path / "other")
+    assert checksum(one.path) != checksum(other.path)
+    assert checksum(shutil.copytree(one.path, tmp_path / "copy")) == checksum(one.path)
+
+
 def test_an_input_without_checksum_leaves_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"nowhere"):
         create(tmp_path / "run", inputs={"store": tmp_path / "nowhere"})
@@ -268,7 +274,19 @@ def test_flatten_gives_dotted_keys() -> None:
 def test_provenance_is_plain_json_in_full(tmp_path: Path) -> None:
     recorded = json.loads((create(tmp_path / "run").path / "provenance.json").read_text())
     assert set(recorded) == {
-        *("stage", "detfm", "command", "created", "python", "machine", "packages", "git_commit", "seeds", "inputs")
+        *(
+            "id",
+            "stage",
+            "detfm",
+            "command",
+            "created",
+            "python",
+            "machine",
+            "packages",
+            "git_commit",
+            "seeds",
+            "inputs",
+        )
     }
 
 
