@@ -56,9 +56,9 @@ class Network:
         return replace(self, budgets=self.budgets[1::3], betas=self.betas[1::3])
 
     @property
-    def rate(self) -> float:
-        """Learning rate of ours, as the presets have it."""
-        return 0.01 if self.tables else 0.03
+    def training(self) -> dict[str, float]:
+        """How ours are trained, as the presets have it."""
+        return {"learning_rate": 0.01, "width_rate": 3.0, "shrink": 0.15} if self.tables else {"learning_rate": 0.03}
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def class_names(data: dict[str, np.ndarray]) -> list[str]:
 def ours(data: dict[str, np.ndarray], network: Network, steps: int, seed: int, folder: Path) -> Iterator[dict]:
     """One record for each budget; the graphs lie in the folder."""
     for budget in network.budgets:
-        config = DistillConfig(steps=steps, batch=BATCH, learning_rate=network.rate, alpha=0.0, lut_budget=budget)
+        config = DistillConfig(steps=steps, batch=BATCH, **network.training, alpha=0.0, lut_budget=budget)
         shape = network.student(data["train"].shape[1])
         made = distill(config, shape, Examples(data["train"], data["y_train"]), class_names(data), seed=seed)
         path = folder / f"student-{budget}-{seed}.json"

@@ -25,7 +25,6 @@ from distill_to_fpga.students.freeze import freeze
 GAIN = 60.0  # e-folds of beta per run and unit of log(cost / target)
 QUICK_GAIN = 3.0  # e-folds of beta and unit of log(cost / target), at once
 MOST_PAID = 10.0  # beta times the budget at most: the cost never weighs more than that in the loss
-REACHED = 0.6  # of the steps: when the target is the budget
 FIXED = 0.85  # of the steps: from then on widths stay
 COUNTS = np.linspace(0.2, 0.8, 10)  # of the steps: when the adder graph is counted
 LANDINGS = (FIXED, 0.95)  # of the steps: when the widths are moved together, the second time for what the first missed
@@ -74,7 +73,7 @@ def next_price(config: DistillConfig, price: Price, cost: Float[Array, ""], numb
         return price
     log_cost = jnp.log(jnp.maximum(cost, 1.0)) + price.correction
     first = jnp.where(number == 0, log_cost, price.first)
-    fall = jnp.minimum(number / (REACHED * config.steps), 1.0)
+    fall = jnp.minimum(number / (config.shrink * config.steps), 1.0)
     excess = jnp.clip(log_cost - first - fall * (np.log(config.budget) - first), -1.0, 1.0)
     summed = price.beta + GAIN / config.steps * excess
     low, high = np.log(config.beta_start), np.log(MOST_PAID / config.budget)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from distill_to_fpga.adders import AdderGraph, adder_graph, combine
+from distill_to_fpga.adders import AdderGraph, Interval, adder_graph, combine
 from distill_to_fpga.devices import crossings, shares
 from distill_to_fpga.graph import FixedPointGraph, Wire, ops
-from distill_to_fpga.graph.exact import along_axis, lowest_terms, rounded
+from distill_to_fpga.graph.exact import finest_along, lowest_terms, rounded
 from distill_to_fpga.graph.types import BoolArray, IntArray, magnitude_bits, objects
 
 METHOD = (
@@ -196,9 +196,12 @@ def _(op: ops.Mul, out: Wire, *inputs: Wire) -> AdderGraph:
 
 @cost.register
 def _(op: ops.Sum, out: Wire, *inputs: Wire) -> AdderGraph:
-    low, high, _ = along_axis(out.name, op.axis, inputs[0])
-    low, high = (np.moveaxis(end, op.axis, 0).reshape(len(np.moveaxis(end, op.axis, 0)), -1) for end in (low, high))
-    costs = [tree(list(zip(*ends))) for ends in zip(low.T, high.T)]
+    (x,) = inputs
+    zeros = np.where(x.bits > 0, np.expand_dims(finest_along(op.axis, x), op.axis) - x.fraction, 0)
+    operands = [np.moveaxis(each, op.axis, 0).reshape(x.shape[op.axis], -1).T for each in (x.low, x.high, zeros)]
+    costs = [
+        tree([((low, high), zero) for low, high, zero in zip(*each)]) for each in zip(*(o.tolist() for o in operands))
+    ]
     return AdderGraph(sum(c.adders for c in costs), sum(c.luts for c in costs), max(c.depth for c in costs))
 
 
@@ -269,13 +272,14 @@ def saturating(op: ops.Quantize, out: Wire, x: Wire) -> BoolArray:
     return np.asarray(beyond & (out.bits > 0) & (op.type.overflow == "saturate"))
 
 
-def tree(intervals: list[tuple[int, int]]) -> AdderGraph:
-    """A balanced tree of adders."""
+def tree(operands: list[tuple[Interval, int]]) -> AdderGraph:
+    """A balanced tree of adders; an operand is an interval in units of its own LSB, and the zeros that it is shifted
+    by."""
     adders = luts = depth = 0
-    while len(intervals) > 1:
-        pairs = [combine(a, b, 0, 1) for a, b in zip(intervals[::2], intervals[1::2])]
-        adders, luts, depth = adders + len(pairs), luts + sum(cells for _, cells in pairs), depth + 1
-        intervals = [interval for interval, _ in pairs] + intervals[2 * len(pairs) :]
+    while len(operands) > 1:
+        pairs = [(*combine(a, b, zb - za, 1), min(za, zb)) for (a, za), (b, zb) in zip(operands[::2], operands[1::2])]
+        adders, luts, depth = adders + len(pairs), luts + sum(cells for _, cells, _ in pairs), depth + 1
+        operands = [(interval, zeros) for interval, _, zeros in pairs] + operands[2 * len(pairs) :]
     return AdderGraph(adders, luts, depth)
 
 

@@ -38,9 +38,11 @@ class DistillConfig:
         embedding_weight: of matching the teacher's embedding by a linear map of the student's last hidden layer.
         relational_weight: of matching its distances between examples. See `distill_to_fpga.representation` for both.
         lut_budget: the student ends near so many LUTs, as `distill_to_fpga.estimate` counts them: their price is raised
-            or lowered so that they fall geometrically to the budget over the first half of the steps.
+            or lowered so that they fall geometrically to the budget.
         ebops_budget: the same for EBOPs, the currency of HGQ (arXiv:2405.00645). One of the two at most; with neither,
             the price of a LUT follows beta.
+        shrink: fraction of the steps over which the cost falls to a budget. Layers of tables, which hardly cost more
+            where they are crooked, do better when they are small early.
         beta_start: price of one LUT (EBOP under ebops_budget) at the first step.
         beta_end: price towards which beta rises geometrically over the first 80% of the steps, so that accuracy is
             learnt first and width later; not used with a budget.
@@ -62,6 +64,7 @@ class DistillConfig:
     relational_weight: float = 0.0
     lut_budget: int | None = None
     ebops_budget: int | None = None
+    shrink: float = 0.6
     beta_start: float = 1e-7
     beta_end: float = 5e-6
     gamma: float = 1e-7
@@ -73,6 +76,8 @@ class DistillConfig:
         for name, low, high in (("steps", 1, np.inf), ("batch", 1, np.inf), ("alpha", 0, 1), ("warmup", 0, 1)):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"distillation needs {low} <= {name} <= {high}; it is {getattr(self, name)}")
+        if not 0 < self.shrink <= 0.8:
+            raise ConfigError(f"distillation needs 0 < shrink <= 0.8, before the widths are fixed; it is {self.shrink}")
         for name in ("learning_rate", "temperature", "beta_start", "beta_end"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"distillation needs {name} > 0; it is {getattr(self, name)}")

@@ -156,7 +156,7 @@ class ActivationQuantizer(nnx.Module):
         if mode == "float":
             return x
         if mode != "fixed":
-            self._record(stop_gradient(x), PEAK_DECAY if mode == "train" else 1.0)
+            self._record(stop_gradient(x), mode)
             if self.uniform and mode == "train":
                 return quantize_uniform(x, self.low[...], self.high[...], self.uniform)
             return quantize(x, self.fraction[...])
@@ -165,8 +165,8 @@ class ActivationQuantizer(nnx.Module):
         integers = round_half_up(x * power_of_two(fraction))
         return jnp.clip(integers, -magnitude * self.signed[...], magnitude - 1) * power_of_two(-fraction)
 
-    def _record(self, x: Float[Array, B * shape], memory: float) -> None:
-        shape = self.fraction.shape
+    def _record(self, x: Float[Array, B * shape], mode: Mode) -> None:
+        shape, memory = self.fraction.shape, PEAK_DECAY if mode == "train" else 1.0
         lead = x.ndim - len(shape)
         axes = (*range(lead), *(lead + i for i, size in enumerate(shape) if size == 1))
         self.low[...] = jnp.minimum(memory * self.low[...], x.min(axes).reshape(shape))

@@ -134,7 +134,7 @@ class Costs:
         return Resources.logic(tokens * common), Resources.logic(tokens * own)
 
     def _sum(self, operands: int, bits: int):
-        return tree([(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)] * operands)
+        return tree([((-(1 << (bits - 1)), (1 << (bits - 1)) - 1), 0)] * operands)
 
     def _adder(self, bits: int) -> float:
         return ADDER_NS + CARRY_NS * (bits - 1)

@@ -93,21 +93,17 @@ class TablesConfig:
     Attributes:
         hidden: widths of the hidden layers; none: every output is a sum of functions of single inputs.
         bits: of what goes into a table at most, the sign included: 6 are one LUT for each bit of the result.
-        span: what goes in lies within [-2^span, 2^span), and saturates there.
-        pieces: of each function, linear and of one length; a power of two.
+        units: hidden units of the perceptron that each function is while it is trained; more are more crooked.
     """
 
     hidden: tuple[int, ...] = (8,)
     bits: int = 6
-    span: int = 2
-    pieces: int = 8
+    units: int = 8
 
     def check(self) -> None:
         """Raises ConfigError naming a setting out of range."""
-        if not 2 <= self.bits <= 8 or not -4 <= self.span <= 4:
-            raise ConfigError(f"tables need 2 <= bits <= 8 and -4 <= span <= 4; they are {self.bits} and {self.span}")
-        if self.pieces not in (1, 2, 4, 8, 16, 32):
-            raise ConfigError(f"tables.pieces is a power of two up to 32; it is {self.pieces}")
+        if not 2 <= self.bits <= 8 or self.units < 1:
+            raise ConfigError(f"tables need 2 <= bits <= 8 and units >= 1; they are {self.bits} and {self.units}")
 
 
 @dataclass(frozen=True)

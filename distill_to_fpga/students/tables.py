@@ -2,9 +2,11 @@
 
 An input of at most six bits is the address of a LUT, so any function of it costs one LUT for each bit of its result,
 however crooked it is; a product with a constant costs more and is straight. What all functions of one output say is
-added up (Kolmogorov-Arnold networks on FPGAs: KANELÉ, arXiv:2512.12850; HGQ-LUT).
+added up (Kolmogorov-Arnold networks on FPGAs: KANELÉ, arXiv:2512.12850). While it is trained each function is a small
+perceptron of its own, as in HGQ-LUT: smooth, and defined wherever the addresses come to lie. Its table is what counts,
+also in training: the examples look their values up.
 
-Axes: B examples, I inputs and O outputs of a layer, K knots, D entries of a table.
+Axes: B examples, I inputs and O outputs of a layer, H hidden units of a function, D entries of a table.
 """
 
 from __future__ import annotations
@@ -17,90 +19,178 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from distill_to_fpga.graph import GraphBuilder, Wire
 from distill_to_fpga.quantize import (
+    MAX_FRACTION,
     ActivationQuantizer,
+    Extreme,
     Mode,
     Width,
     bit_width,
+    integer_bits,
+    on_grid,
     power_of_two,
     quantize,
+    rounded_fraction,
     whole_fraction,
 )
 from distill_to_fpga.students.builder import Builder
 from distill_to_fpga.students.layers import ADDER_OVERHEAD, Flatten, InputScale
-from distill_to_fpga.students.settings import TablesConfig
 
-KNOT_FRACTION, KNOT_LIMIT = 10, 32.0  # of a function's values: 16 bits, so that float32 interpolates them exactly
+TAILS = 4.0  # standard deviations from the mean; what lies beyond saturates, so that addresses are not spent on it
+SLOPE, WEIGHT = 0.3, 1.0  # of a function before training: nearly straight
+
+
+class Entries(nnx.Variable):
+    """The tables of a frozen layer."""
 
 
 class AddressQuantizer(ActivationQuantizer):
-    """A quantiser whose values stay within [-2^span, 2^span) and take no more than `most` bits, the sign included."""
+    """A quantiser whose values take `most` bits at most, the sign included: as fine as its range then allows."""
 
-    def __init__(self, width: int, fraction: Any, most: int, span: int):
+    def __init__(self, width: int, fraction: Any, most: int):
         super().__init__((width,), fraction)
-        self.span, self.finest = span, most - 1 - span
+        self.most = most
 
     def __call__(self, x: Float[Array, "B I"], mode: Mode) -> Float[Array, "B I"]:
-        limit = 2.0**self.span
-        if mode in ("train", "calibrate"):
-            fraction = self.fraction[...]
-            fraction = fraction + stop_gradient(jnp.minimum(fraction, self.finest) - fraction)
-            self.fraction[...] = fraction
-            lsb = power_of_two(-stop_gradient(jnp.floor(fraction + 0.5)).astype(jnp.int32))
-            x = jnp.clip(x, -limit, jnp.maximum(limit - lsb, 0.0))
-        return super().__call__(jnp.clip(x, -limit, limit), mode)
+        if mode in ("float", "fixed"):
+            return super().__call__(x, mode)
+        mean, far = stop_gradient(x.mean(axis=0)), TAILS * stop_gradient(x.std(axis=0))
+        self._record(jnp.clip(stop_gradient(x), mean - far, mean + far), mode)
+        lowest, highest = self._ends(mode)
+        # Not `clip`, whose gradient vanishes at the ends, too: what is always zero would remain so.
+        within = jnp.where((x < lowest) | (x > highest), stop_gradient(jnp.clip(x, lowest, highest)), x)
+        return quantize(within, self.possible_fraction())
+
+    def _ends(self, mode: Mode) -> tuple[Float[Array, " I"], Float[Array, " I"]]:
+        """Where values will saturate once the type is frozen."""
+        whole = self._whole(mode)
+        low, high = self._extremes(mode)
+        limit = power_of_two(jnp.clip(integer_bits(low, high), -MAX_FRACTION, self.most - (low < 0) - whole))
+        return jnp.where(low < 0, -limit, 0), jnp.maximum(limit - power_of_two(-whole), 0)
+
+    def _extremes(self, mode: Mode) -> list[Float[Array, " I"]]:
+        """On the grid."""
+        return [quantize(end[...], self._whole(mode).astype(end.dtype)) for end in (self.low, self.high)]
+
+    def possible_fraction(self) -> Float[Array, " I"]:
+        """The learnt fractional bits, or as many as there is room for; straight-through."""
+        fraction, low = self.fraction[...], self.low[...]
+        finest = self.most - (low < 0) - jnp.maximum(integer_bits(low, self.high[...]), -MAX_FRACTION)
+        return fraction + stop_gradient(jnp.minimum(fraction, finest) - fraction)
+
+    def _whole(self, mode: Mode) -> Int[Array, " I"]:
+        fraction = self.fraction[...] if mode == "fixed" else stop_gradient(rounded_fraction(self.possible_fraction()))
+        return fraction.astype(jnp.int32)
+
+    def addresses(self, x: Float[Array, "B I"], mode: Mode) -> Int[Array, "B I"]:
+        """The entries that values on the grid point at: their integers modulo 2^most."""
+        integers = (stop_gradient(x) * power_of_two(self._whole(mode))).astype(jnp.int32)
+        return integers & (2**self.most - 1)
+
+    def points(self, mode: Mode) -> Float[Array, "I D"]:
+        """The value that each address stands for; of one that never occurs, the nearest that does."""
+        low, high = (end[:, None] for end in self._extremes(mode))
+        address = jnp.arange(2**self.most)
+        integers = address - 2**self.most * ((low < 0) & (address >= 2 ** (self.most - 1)))
+        return jnp.clip(integers * power_of_two(-self._whole(mode))[:, None], low, high)
+
+    def width(self, mode: Mode) -> Float[Array, " I"]:
+        if mode == "fixed":
+            return super().width(mode)
+        low, high = self.low[...], self.high[...]
+        return jnp.minimum(bit_width(low, high, self.possible_fraction()), self.most - (low < 0))
+
+    def freeze(self) -> None:
+        self.fraction[...] = jnp.asarray(whole_fraction(self.possible_fraction()))
+        super().freeze()
+        self.bits[...] = jnp.minimum(self.bits[...], self.most)  # the upper end may round to one more
+
+
+@jax.custom_vjp
+def looked_up(
+    tables: Float[Array, "I D O"], slopes: Float[Array, "I D O"], addresses: Int[Array, "B I"], x: Float[Array, "B I"]
+) -> Float[Array, "B O"]:
+    """The sum over the inputs of the entries that they point at; towards x its gradient has the slopes there."""
+    return tables[jnp.arange(tables.shape[0]), addresses].sum(axis=1)
+
+
+def _forward(tables: Any, slopes: Any, addresses: Any, x: Any) -> Any:
+    return looked_up(tables, slopes, addresses, x), (slopes, addresses)
+
+
+def _backward(kept: Any, gradient: Any) -> Any:
+    """A product with the one-hot addresses, not a scattered sum: its order of summation, hence its result, is fixed."""
+    slopes, addresses = kept
+    inputs, depth, _ = slopes.shape
+    pointed = (addresses[..., None] == jnp.arange(depth)).astype(gradient.dtype).reshape(len(addresses), -1)
+    along = (slopes[jnp.arange(inputs), addresses] * gradient[:, None]).sum(axis=-1)
+    return (pointed.T @ gradient).reshape(slopes.shape), jnp.zeros_like(slopes), None, along
+
+
+looked_up.defvjp(_forward, _backward)
 
 
 class EdgeTables(nnx.Module):
-    """y_o = sum over i of f_io(x_i), every f_io linear between knots and rounded to binary places of its own.
+    """y_o = sum over i of f_io(x_i), every f_io a perceptron tabulated and rounded to binary places of its own.
 
     Attributes:
-        values: of the functions at the knots, which lie evenly from -2^span to 2^span.
+        address: the quantiser before it.
+        slope, shift, weight, offset: of the functions, offset + sum over h of weight_h tanh(slope_h x + shift_h).
         fraction: learnt fractional bits of each function's result; one left without bits is pruned.
+        low, high: of each function's entries.
+        entries: once frozen, what is in the tables.
     """
 
-    def __init__(self, inputs: int, outputs: int, shape: TablesConfig, fraction: float, random: np.random.Generator):
-        self.span = shape.span
-        knots = np.linspace(-1.0, 1.0, shape.pieces + 1)
-        slope, bend = random.normal(0.0, 1 / math.sqrt(inputs), (2, inputs, outputs, 1))
-        values = 2.0**shape.span * (slope * knots + bend * (np.abs(knots) - 0.5))
-        self.values = nnx.Param(jnp.asarray(values, jnp.float32))
+    def __init__(
+        self, address: AddressQuantizer, outputs: int, units: int, fraction: float, random: np.random.Generator
+    ):
+        self.address = address
+        (inputs,) = address.fraction.shape
+        slope, weight = random.uniform(-1.0, 1.0, (2, inputs, outputs, units))
+        self.slope = nnx.Param(jnp.asarray(SLOPE * slope, jnp.float32))
+        self.weight = nnx.Param(jnp.asarray(WEIGHT * math.sqrt(6 / (inputs + outputs)) * weight, jnp.float32))
+        self.shift, self.offset = (nnx.Param(jnp.zeros(shape)) for shape in (weight.shape, weight.shape[:-1]))
         self.fraction = Width(jnp.full((inputs, outputs), fraction, jnp.float32))
+        self.low, self.high = Extreme(jnp.zeros((inputs, outputs))), Extreme(jnp.zeros((inputs, outputs)))
+        self.entries = Entries(jnp.zeros((inputs, 2**address.most, outputs)))
 
     def __call__(self, x: Float[Array, "B I"], mode: Mode) -> Float[Array, "B O"]:
-        return self.edges(x, mode).sum(axis=1)
+        if mode == "float":
+            return self.functions(x)[0].sum(axis=1)
+        tables, slopes = (
+            (self.entries[...], jnp.zeros_like(self.entries[...])) if mode == "fixed" else self.tables(mode)
+        )
+        self._record(tables)
+        return looked_up(tables, slopes, self.address.addresses(x, mode), x)
 
-    def edges(self, x: Float[Array, "B I"], mode: Mode) -> Float[Array, "B I O"]:
-        """What every function says."""
-        values = self.values[...]
-        pieces = values.shape[-1] - 1
-        if mode != "float":
-            values = self.rounded_values()
-        knots = (jnp.arange(pieces + 1) * (2 / pieces) - 1) * 2.0**self.span
-        nearness = jnp.maximum(1 - jnp.abs(x[..., None] - knots.astype(x.dtype)) * (pieces / 2.0 ** (self.span + 1)), 0)
-        # The default precision of a GPU or TPU would round the products.
-        said = jnp.einsum("bik,iok->bio", nearness, values, precision=jax.lax.Precision.HIGHEST)
-        return said if mode == "float" else quantize(said, self.fraction[...])
+    def functions(self, x: Float[Array, "N I"]) -> tuple[Float[Array, "N I O"], Float[Array, "N I O"]]:
+        """What every function says, and how steep it is: in float32 always, so that what is frozen is what was
+        trained."""
+        constants = (self.slope, self.shift, self.weight, self.offset)
+        slope, shift, weight, offset = (each[...].astype(jnp.float32) for each in constants)
+        bent = jnp.tanh(x.astype(jnp.float32)[..., None, None] * slope + shift)
+        said, steep = offset + (bent * weight).sum(axis=-1), ((1 - bent**2) * weight * slope).sum(axis=-1)
+        return said.astype(x.dtype), steep.astype(x.dtype)
 
-    def rounded_values(self) -> Float[Array, "I O K"]:
-        """The values at the knots on their grid; straight-through."""
-        values = self.values[...]
-        clipped = values + stop_gradient(jnp.clip(values, -KNOT_LIMIT, KNOT_LIMIT) - values)
-        return quantize(clipped, stop_gradient(jnp.full((1, 1, 1), float(KNOT_FRACTION), values.dtype)))
+    def tables(self, mode: Mode) -> tuple[Float[Array, "I D O"], Float[Array, "I D O"]]:
+        """The functions at all addresses, rounded, and how steep they are there."""
+        said, steep = self.functions(self.address.points(mode).T)
+        return quantize(said, self.fraction[...]).swapaxes(0, 1), stop_gradient(steep).swapaxes(0, 1)
+
+    def _record(self, tables: Float[Array, "I D O"]) -> None:
+        self.low[...], self.high[...] = (stop_gradient(end) for end in (tables.min(axis=1), tables.max(axis=1)))
 
     @property
     def weight_width(self) -> nnx.Variable:
-        """What each function learns beside its values."""
+        """What each function learns beside its shape."""
         return self.fraction
 
     def widths(self) -> Float[Array, "I O"]:
         """Bits of every function's result, the sign not counted."""
-        fraction = self.fraction[...]
-        results = quantize(stop_gradient(self.rounded_values()), stop_gradient(fraction[..., None]))
-        return bit_width(results.min(-1), results.max(-1), fraction)
+        return bit_width(self.low[...], self.high[...], self.fraction[...])
 
     def ebops(self, input_width: Float[Array, " I"]) -> Float[Array, ""]:
         """Bits in times bits out of every function, as if it were a product."""
@@ -113,21 +203,23 @@ class EdgeTables(nnx.Module):
         return ((2 * bits + ADDER_OVERHEAD * stop_gradient(bits > 0)) * alive).sum()
 
     def freeze(self) -> None:
-        """Values on their grid, whole fractions."""
-        self.values[...] = self.rounded_values()
+        """Tables for the addresses as they are from now on."""
         self.fraction[...] = jnp.asarray(whole_fraction(self.fraction[...]))
+        self.entries[...] = self.tables("fixed")[0]
+        self._record(self.entries[...])
 
     def lower(self, g: GraphBuilder, x: Wire) -> Wire:
-        """One table for each connection, over all integers that its input takes; then the sum over inputs."""
-        outputs, depth = self.fraction.shape[1], int((x.high - x.low).max()) + 1
-        integers = np.minimum(x.low + np.arange(depth)[:, None], x.high)
-        with jax.enable_x64(True):
-            said = np.asarray(self.edges(jnp.asarray(integers * 2.0**-x.fraction), "fixed"), np.float64)
-        fraction = np.asarray(self.fraction[...]).astype(np.int64)
-        entries = np.ldexp(said, fraction.astype(np.int32)).astype(np.int64)
-        wide = g.take(x, np.broadcast_to(np.arange(x.size)[:, None], (x.size, outputs)))
-        first = np.broadcast_to(x.low[:, None], (x.size, outputs))
-        return g.sum(g.table(wide, np.moveaxis(entries, 0, -1), first, fraction), axis=0)
+        """One table for each connection, over all integers that its input takes; then the sum over inputs, which begins
+        with results of like places: where one has no digits yet, adding costs nothing."""
+        inputs, outputs = self.fraction.shape
+        depth, fraction = int((x.high - x.low).max()) + 1, whole_fraction(self.fraction[...])
+        integers = np.minimum(x.low + np.arange(depth)[:, None], x.high) & (2**self.address.most - 1)
+        entries = on_grid(self.entries[...], fraction[:, None]).astype(np.int64)[np.arange(inputs), integers]
+        span = entries.max(axis=0) - entries.min(axis=0)
+        order = np.lexsort((span, np.where(span > 0, fraction, np.inf)), axis=0)
+        found, places = entries[:, order, np.arange(outputs)], np.take_along_axis(fraction, order, axis=0)
+        tables = g.table(g.take(x, order), np.moveaxis(found, 0, -1), x.low[order], places.astype(np.int64))
+        return g.sum(tables, axis=0)
 
 
 def lut(builder: Builder, scale: InputScale, outputs: int) -> list[Any]:
@@ -137,7 +229,7 @@ def lut(builder: Builder, scale: InputScale, outputs: int) -> list[Any]:
     layers: list[Any] = [scale, Flatten()]
     width: Any = len(fractions)
     for units in (*shape.hidden, outputs):
-        layers += [AddressQuantizer(width, fractions, shape.bits, shape.span)]
-        layers += [EdgeTables(width, units, shape, config.weight_fraction, builder.random)]
+        address = AddressQuantizer(width, fractions, shape.bits)
+        layers += [address, EdgeTables(address, units, shape.units, config.weight_fraction, builder.random)]
         width, fractions = units, np.full(units, config.activation_fraction)
     return layers + builder.score()

@@ -20,7 +20,7 @@ SHAPE = StudentConfig(kind="deepsets", tokens=4, phi=(8, 4), rho=(8,))
 SHAPES = {
     "digits": SHAPE,
     "bits of a channel": replace(SHAPE, weight_format="bits", weight_granularity="channel"),
-    "tables": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), pieces=4)),
+    "tables": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), units=4)),
     "attention": StudentConfig(kind="attention", tokens=4, rho=(4,), attention=AttentionConfig(4, 1, 2, 3, 3)),
 }
 STAND_STILL = DistillConfig(steps=1, batch=64)  # the first step of a warm-up has learning rate 0

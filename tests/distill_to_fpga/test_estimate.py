@@ -48,6 +48,13 @@ def test_luts_of_choices_by_hand():
     assert luts["looked_up"] == 3 + 3 + 6
 
 
+def test_adders_of_a_sum_leave_the_places_out_that_only_one_operand_has():
+    g = GraphBuilder("hand")
+    x = g.input("x", (3,), signed=False, bits=[8, 4, 8])
+    g.output(g.sum(g.shift(x, [0, 2, 0]), axis=0), "shifted")  # 8 places and 4 two places up, then 9 and 8
+    assert estimate(g.build()).total("luts") == (8 - 2) + 9
+
+
 def test_tokens_with_types_of_their_own_are_counted_one_by_one():
     def luts(bits: list[list[int]]) -> int:
         g = GraphBuilder("tokens")

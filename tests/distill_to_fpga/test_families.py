@@ -45,12 +45,12 @@ SHAPES = {
     "mixer of two blocks": StudentConfig(
         kind="mixer", mixer=MixerConfig(3, 2, 3, 4), weight_format="bits", activation_granularity="tensor", **COMMON
     ),
-    "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), pieces=4), weight_fraction=4),
+    "lut": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((3,), units=4), weight_fraction=4),
     "attention": ATTENTION,
     "attention not normalised": replace(
         ATTENTION, attention=AttentionConfig(4, 1, 3, 2, 3, "none"), weight_format="bits"
     ),
-    "lut of one layer": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((), 4, 1, 16), weight_fraction=4),
+    "lut of one layer": StudentConfig(kind="lut", tokens=4, tables=TablesConfig((), 4, 16), weight_fraction=4),
 }
 
 
