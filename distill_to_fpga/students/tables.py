@@ -41,6 +41,7 @@ from distill_to_fpga.students.layers import ADDER_OVERHEAD, Flatten, InputScale
 
 TAILS = 4.0  # standard deviations from the mean; what lies beyond saturates, so that addresses are not spent on it
 SLOPE, WEIGHT = 0.3, 1.0  # of a function before training: nearly straight
+LUT_INPUTS = 6
 
 
 class Entries(nnx.Variable):
@@ -197,10 +198,12 @@ class EdgeTables(nnx.Module):
         return (input_width[:, None] * self.widths()).sum()
 
     def luts(self, input_width: Float[Array, " I"]) -> Float[Array, ""]:
-        """About one LUT for each bit of a result, and one for adding it."""
+        """About one LUT for each bit of a result, twice as many for each bit of the address beyond six, and one for
+        adding it."""
         alive = stop_gradient(input_width > 0)[:, None]
+        each = 2.0 ** jnp.maximum(input_width + 1 - LUT_INPUTS, 0)[:, None]  # with the sign
         bits = self.widths()
-        return ((2 * bits + ADDER_OVERHEAD * stop_gradient(bits > 0)) * alive).sum()
+        return (((each + 1) * bits + ADDER_OVERHEAD * stop_gradient(bits > 0)) * alive).sum()
 
     def freeze(self) -> None:
         """Tables for the addresses as they are from now on."""
