@@ -92,8 +92,8 @@ class TablesConfig:
 
     Attributes:
         hidden: widths of the hidden layers; none: every output is a sum of functions of single inputs.
-        bits: of what goes into a table at most, the sign included. Up to 6 are one LUT for each bit of the result, 7 are
-            two; what they cost is in the loss, and few inputs keep 7.
+        bits: of what goes into a table at most, the sign included. Up to 6 are one LUT for each bit of the result, 7
+            are two; what they cost is in the loss, and few inputs keep 7.
         units: hidden units of the perceptron that each function is while it is trained; more are more crooked.
     """
 
