@@ -19,11 +19,10 @@ def per_element(name: str, values: Ints, shape: tuple[int, ...]) -> np.ndarray:
 
 def rounded(values: Ints, drop: Ints, round_up: bool) -> np.ndarray:
     """`values * 2**-drop` as Python integers, rounded down or to nearest with ties upwards."""
-
-    def shifted(value: int, places: int) -> int:
-        return value << -places if places <= 0 else (value + (round_up << places - 1)) >> places
-
-    return np.asarray(np.frompyfunc(shifted, 2, 1)(objects(values), objects(drop)), dtype=object)
+    places = objects(drop)
+    down, up = np.maximum(places, 0), np.maximum(-places, 0)
+    half = (int(round_up) << down) >> 1  # none where nothing is dropped
+    return np.asarray(((objects(values) << up) + half) >> down, dtype=object)
 
 
 def lowest_terms(values: IntArray, fraction: IntArray) -> tuple[np.ndarray, np.ndarray]:

@@ -405,10 +405,7 @@ def typed(name: str, shape: tuple[int, ...], kind: FixedType, low: Ints, high: I
 
 def rearranged(name: str, wires: list[Wire], move) -> Wire:
     """The wire whose elements are those of `wires` in another order."""
-
-    def moved(part: str) -> np.ndarray:
-        return move([np.broadcast_to(getattr(wire, part), wire.shape) for wire in wires])
-
-    low = frozen(np.array(moved("low")))
-    kind = FixedType(moved("signed"), moved("bits"), moved("fraction"))
-    return Wire(name, low.shape, kind, low, frozen(np.array(moved("high"))))
+    parts = ("low", "high", "signed", "bits", "fraction")
+    low, high, *kind = (move([np.broadcast_to(getattr(wire, part), wire.shape) for wire in wires]) for part in parts)
+    low, high = frozen(np.array(low)), frozen(np.array(high))
+    return Wire(name, low.shape, FixedType(*kind), low, high)

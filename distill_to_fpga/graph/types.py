@@ -128,11 +128,13 @@ class FixedType:
         return f"{sign}fixed<{span(self.bits)} bits, {span(self.fraction)} fraction>"
 
 
-def _magnitude_bits(low: int, high: int) -> int:
-    return max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
+_length = np.frompyfunc(int.bit_length, 1, 1)
 
 
-magnitude_bits = np.frompyfunc(_magnitude_bits, 2, 1)  # bits that hold all integers of [low, high], but for the sign
+def magnitude_bits(low: Ints, high: Ints) -> np.ndarray:
+    """Bits that hold all integers of [low, high], but for the sign."""
+    positive, negative = np.maximum(objects(high), 0), np.maximum(objects(-1 - objects(low)), 0)
+    return np.asarray(np.maximum(_length(positive), _length(negative)), dtype=object)
 
 
 @dataclass(frozen=True, eq=False)
