@@ -161,11 +161,12 @@ class EdgeTables(nnx.Module):
     def __call__(self, x: Float[Array, "B I"], mode: Mode) -> Float[Array, "B O"]:
         if mode == "float":
             return self.functions(x)[0].sum(axis=1)
-        tables, slopes = (
-            (self.entries[...], jnp.zeros_like(self.entries[...])) if mode == "fixed" else self.tables(mode)
-        )
+        addresses = self.address.addresses(x, mode)
+        if mode == "fixed":
+            return looked_up(self.entries[...], jnp.zeros_like(self.entries[...]), addresses, x)
+        tables, slopes = self.tables(mode)
         self._record(tables)
-        return looked_up(tables, slopes, self.address.addresses(x, mode), x)
+        return looked_up(tables, slopes, addresses, x)
 
     def functions(self, x: Float[Array, "N I"]) -> tuple[Float[Array, "N I O"], Float[Array, "N I O"]]:
         """What every function says, and how steep it is: in float32 always, so that what is frozen is what was

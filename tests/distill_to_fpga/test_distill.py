@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 from small_students import LAYOUT, jets
 
+from distill_to_fpga.budget import first_price, next_price
 from distill_to_fpga.distill import distill
 from distill_to_fpga.inputs import layout_of
 from distill_to_fpga.lower import count_luts, inexact_in_float32, lower
@@ -98,6 +99,20 @@ def test_the_teacher_beats_a_wrong_teacher_and_few_labels():
     assert right > wrong + 0.2
 
 
+@pytest.mark.parametrize("shrink", [0.15, 0.6])
+def test_the_cost_is_to_fall_to_the_budget_over_the_fraction_that_shrink_says(shrink):
+    config = DistillConfig(steps=1000, lut_budget=100, shrink=shrink)
+
+    def excess(cost: float, number: int) -> float:
+        start = next_price(config, first_price(config), jnp.asarray(800.0), jnp.asarray(0, jnp.int32))
+        return float(next_price(config, start, jnp.asarray(float(cost)), jnp.asarray(number, jnp.int32)).excess)
+
+    halfway = np.sqrt(800 * 100)
+    assert excess(halfway, round(500 * shrink)) == pytest.approx(0, abs=1e-5)
+    assert excess(100, round(1000 * shrink)) == pytest.approx(0, abs=1e-5)
+    assert excess(110, 999) == pytest.approx(np.log(1.1), abs=1e-5)
+
+
 def test_a_rising_price_shrinks_the_student():
     config = replace(QUICK, lut_budget=None, beta_start=1e-8, beta_end=1e-4)
     made = distill(config, SHAPE, TRAIN, CLASSES)
@@ -154,7 +169,9 @@ def test_a_student_with_regressions_needs_targets():
         distill(QUICK, SHAPE, TRAIN, CLASSES, ("pt",))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"alpha": 1.5}, {"temperature": 0.0}, {"lut_budget": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"alpha": 1.5}, {"temperature": 0.0}, {"lut_budget": 0}, {"shrink": 0.9}]
+)
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         distill(replace(QUICK, **wrong), SHAPE, TRAIN, CLASSES)
